@@ -1,0 +1,248 @@
+"""The errors that users of microbatch see: one tree, drawn here.
+
+Every error carries its facts as attributes and derives its sentence from them. redis-py's own errors
+reach users only as `__cause__`; `connection.py` is the one place that translates them.
+
+    MicrobatchError
+    |-- JobError                  a job that was accepted has no result to give
+    |   |-- JobFailed             its processor (or the protocol) failed it
+    |   |-- JobCancelled
+    |   |-- JobExpired
+    |   `-- ResultNotFound        unknown job, or its record is past its TTL
+    |-- ResultTimeout             also a TimeoutError; the job itself goes on
+    |-- SubmitError               the job was not accepted
+    |   |-- QueueFull
+    |   |-- DuplicateJobId
+    |   |-- SubmitTimeout         also a TimeoutError; whether it was accepted is unknown
+    |   `-- PayloadError          also a ValueError
+    |       `-- PayloadTooLarge
+    |-- ConnectionFailed          also a ConnectionError; Redis did not answer in time
+    |   `-- AuthenticationFailed  a wrong password, or a user without the rights
+    |-- ServerError               Redis answered with an error that retrying cannot mend
+    |-- ProtocolError             bytes in Redis that no version of microbatch wrote
+    |-- EmbeddedServerError       the embedded server cannot start
+    |-- SettingsError             also a ValueError
+    |-- ProcessorError            a processor that cannot be used: wrong signature, failed setup
+    |-- ResultMismatch            a processor answered with something else than one result per job
+    |-- DrainTimeout              also a TimeoutError; the drain deadline passed, the rest was handed back
+    `-- ClientClosed
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AuthenticationFailed",
+    "ClientClosed",
+    "ConnectionFailed",
+    "DrainTimeout",
+    "DuplicateJobId",
+    "EmbeddedServerError",
+    "JobCancelled",
+    "JobError",
+    "JobExpired",
+    "JobFailed",
+    "MicrobatchError",
+    "PayloadError",
+    "PayloadTooLarge",
+    "ProcessorError",
+    "ProtocolError",
+    "QueueFull",
+    "ResultMismatch",
+    "ResultNotFound",
+    "ResultTimeout",
+    "ServerError",
+    "SettingsError",
+    "SubmitError",
+    "SubmitTimeout",
+]
+
+
+class MicrobatchError(Exception):
+    """The root: catch it to catch everything that microbatch raises."""
+
+
+class JobError(MicrobatchError):
+    """An accepted job has no result to give.
+
+    Attributes:
+        job_id: The full id, `queue/local`.
+    """
+
+    def __init__(self, job_id: str, sentence: str) -> None:
+        super().__init__(f"job {job_id} {sentence}")
+        self.job_id = job_id
+
+
+class JobFailed(JobError):
+    """The job ended in state `failed`.
+
+    The processor's exception travels as data and is never built again here: a worker's class may not
+    exist in this process, and building classes named by a message is how queues get exploited.
+
+    Attributes:
+        job_id: The full id, `queue/local`.
+        error_type: The exception's class name, such as `ValueError` or `WorkerLost`.
+        error_message: `str()` of the exception.
+        error_traceback: The worker's formatted traceback; empty where there was none.
+    """
+
+    def __init__(
+        self, job_id: str, *, error_type: str, error_message: str, error_traceback: str = ""
+    ) -> None:
+        super().__init__(job_id, f"failed: {error_type}: {error_message}")
+        self.error_type = error_type
+        self.error_message = error_message
+        self.error_traceback = error_traceback
+
+
+class JobCancelled(JobError):
+    """The job was cancelled before it had a result."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(job_id, "was cancelled")
+
+
+class JobExpired(JobError):
+    """The job was not started by its deadline and was never processed."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(job_id, "was not started by its deadline")
+
+
+class ResultNotFound(JobError):
+    """No record of this job: it never existed, kept no result, or its result is past its TTL."""
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(job_id, "is unknown, or its result is past its time to live")
+
+
+class ResultTimeout(MicrobatchError, TimeoutError):
+    """The result was not there within `timeout_s`. The job goes on; ask again by its id.
+
+    Attributes:
+        job_id: The full id, or None where several jobs were awaited together.
+        timeout_s: The time that was waited, in seconds.
+    """
+
+    def __init__(self, job_id: str | None, timeout_s: float, *, missing: int = 1) -> None:
+        what = f"job {job_id} has" if job_id else f"{missing} jobs have"
+        super().__init__(f"{what} no result after {timeout_s:g} s")
+        self.job_id = job_id
+        self.timeout_s = timeout_s
+
+
+class SubmitError(MicrobatchError):
+    """The job was not accepted (with `SubmitTimeout`: it is not known whether it was)."""
+
+
+class QueueFull(SubmitError):
+    """The queue holds `max_queue_length` jobs.
+
+    Attributes:
+        queue: The queue's name.
+        retry_after_s: When room is likely, in seconds, from the age of the queue's oldest job.
+        accepted: From `submit_many`: the handles of the jobs that were accepted, in order; else empty.
+    """
+
+    def __init__(self, queue: str, *, retry_after_s: float, accepted: tuple[object, ...] = ()) -> None:
+        super().__init__(f"queue {queue!r} is full; try again in {retry_after_s:.3g} s")
+        self.queue = queue
+        self.retry_after_s = retry_after_s
+        self.accepted = accepted
+
+
+class DuplicateJobId(SubmitError):
+    """This job id is taken by a job with another payload.
+
+    Attributes:
+        job_id: The full id, `queue/local`.
+    """
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(f"job id {job_id} is taken by a job with another payload")
+        self.job_id = job_id
+
+
+class SubmitTimeout(SubmitError, TimeoutError):
+    """No answer to a submit within `timeout_s`: the job may or may not be in the queue.
+
+    Submitting the same `job_id` again is safe: it adds nothing where the first attempt got through.
+
+    Attributes:
+        queue: The queue's name.
+        timeout_s: The time that was waited, in seconds.
+    """
+
+    def __init__(self, queue: str, timeout_s: float) -> None:
+        super().__init__(f"no answer to a submit to queue {queue!r} within {timeout_s:g} s")
+        self.queue = queue
+        self.timeout_s = timeout_s
+
+
+class PayloadError(SubmitError, ValueError):
+    """A value that cannot travel: its sentence names the type and the place of the offender."""
+
+
+class PayloadTooLarge(PayloadError):
+    """An encoded payload above `max_payload_bytes` (or a result above `max_result_bytes`).
+
+    Attributes:
+        size_bytes: The encoded size.
+        limit_bytes: The limit in force.
+    """
+
+    def __init__(self, size_bytes: int, limit_bytes: int) -> None:
+        super().__init__(f"the encoded value has {size_bytes:,} bytes, the limit is {limit_bytes:,}")
+        self.size_bytes = size_bytes
+        self.limit_bytes = limit_bytes
+
+
+class ConnectionFailed(MicrobatchError, ConnectionError):
+    """Redis could not be reached, or did not answer in time, retries included."""
+
+
+class AuthenticationFailed(ConnectionFailed):
+    """Redis refused the password, or the user lacks a right. Retrying does not help."""
+
+
+class ServerError(MicrobatchError):
+    """Redis answered with an error that retrying cannot mend, such as a full memory on submit."""
+
+
+class ProtocolError(MicrobatchError):
+    """Bytes in Redis that no version of microbatch wrote."""
+
+
+class EmbeddedServerError(MicrobatchError):
+    """The embedded server cannot be found, started or attached to."""
+
+
+class SettingsError(MicrobatchError, ValueError):
+    """A setting has a value that cannot be used; the sentence names it and what it may be."""
+
+
+class ProcessorError(MicrobatchError):
+    """A processor that cannot be used: a wrong declaration, or a `setup` that raised."""
+
+
+class ResultMismatch(MicrobatchError):
+    """A processor answered with something else than exactly one result per job."""
+
+
+class DrainTimeout(MicrobatchError, TimeoutError):
+    """The drain deadline passed while batches were running; they were handed back.
+
+    Attributes:
+        handed_back: How many jobs went back to their queue.
+    """
+
+    def __init__(self, handed_back: int) -> None:
+        super().__init__(f"the drain deadline passed: {handed_back} jobs were handed back")
+        self.handed_back = handed_back
+
+
+class ClientClosed(MicrobatchError):
+    """The client was closed (or not yet entered)."""
+
+    def __init__(self) -> None:
+        super().__init__("this client is closed; open one with `async with AsyncClient(...)` or `Client(...)`")
