@@ -19,6 +19,7 @@ reach users only as `__cause__`; `connection.py` is the one place that translate
     |-- ConnectionFailed          also a ConnectionError; Redis did not answer in time
     |   `-- AuthenticationFailed  a wrong password, or a user without the rights
     |-- ServerError               Redis answered with an error that retrying cannot mend
+    |   `-- ServerFull            also a SubmitError; Redis is out of memory
     |-- ProtocolError             bytes in Redis that no version of microbatch wrote
     |-- EmbeddedServerError       the embedded server cannot start
     |-- SettingsError             also a ValueError
@@ -51,6 +52,7 @@ __all__ = [
     "ResultNotFound",
     "ResultTimeout",
     "ServerError",
+    "ServerFull",
     "SettingsError",
     "SubmitError",
     "SubmitTimeout",
@@ -206,7 +208,11 @@ class AuthenticationFailed(ConnectionFailed):
 
 
 class ServerError(MicrobatchError):
-    """Redis answered with an error that retrying cannot mend, such as a full memory on submit."""
+    """Redis answered with an error that retrying cannot mend."""
+
+
+class ServerFull(ServerError, SubmitError):
+    """Redis is at its `maxmemory`: new jobs are refused; jobs that it holds are still processed."""
 
 
 class ProtocolError(MicrobatchError):

@@ -1,0 +1,110 @@
+"""Values on the wire: msgpack, and nothing that msgpack cannot say exactly.
+
+Rule: what `encode` accepts, `decode` gives back (a tuple comes back as a list); everything else is a
+`PayloadError` that names the type and the place, at the sender. `decode` turns whatever a hostile peer
+sends into a value or a typed error. Nothing here ever builds an object of a class named by a message.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import datetime
+from typing import Any
+
+import msgpack
+
+from microbatch.common.errors import PayloadError, PayloadTooLarge, ProtocolError
+
+__all__ = ["MAX_DEPTH", "decode", "encode", "encode_error", "unpacker"]
+
+MAX_DEPTH = 100
+"""The deepest nesting of lists and dicts that travels."""
+
+_SCALARS = frozenset({type(None), bool, int, float, str, bytes})
+
+
+class _PerThread(threading.local):
+    """One packer per thread: creating one costs several small packs, sharing one mixes up two values."""
+
+    def __init__(self) -> None:
+        self.packer = msgpack.Packer(datetime=True)
+
+
+_per_thread = _PerThread()
+
+
+def encode(value: Any, *, limit_bytes: int | None = None) -> bytes:
+    """Encode a payload or a result.
+
+    Args:
+        value: None, bool, int (64 bit), float, str, bytes, list, tuple, dict with str keys, or aware
+            datetime, nested at most `MAX_DEPTH` deep.
+        limit_bytes: The largest encoded size; None for no limit.
+
+    Raises:
+        PayloadError: Something inside cannot travel; the sentence names its type and place.
+        PayloadTooLarge: The encoded value is above `limit_bytes`.
+    """
+    if type(value) not in _SCALARS:
+        _check(value, "", 0)
+    try:
+        data: bytes = _per_thread.packer.pack(value)
+    except OverflowError:
+        raise PayloadError("an int beyond 64 bits cannot travel") from None
+    except (ValueError, TypeError) as error:  # such as a lone surrogate in a str
+        raise PayloadError(f"this value cannot travel: {error}") from error
+    if limit_bytes is not None and len(data) > limit_bytes:
+        raise PayloadTooLarge(len(data), limit_bytes)
+    return data
+
+
+def _check(value: Any, place: str, depth: int) -> None:
+    """Walk containers: msgpack itself would let int keys through and name no place."""
+    if depth > MAX_DEPTH:
+        raise PayloadError(f"nested deeper than {MAX_DEPTH} levels at value{place[:60]}...")
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise PayloadError(f"a dict key of type {type(key).__name__} cannot travel, at value{place}")
+            if type(item) not in _SCALARS:
+                _check(item, f"{place}[{key!r}]", depth + 1)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            if type(item) not in _SCALARS:
+                _check(item, f"{place}[{index}]", depth + 1)
+    elif isinstance(value, datetime):
+        if value.utcoffset() is None:
+            raise PayloadError(f"a datetime without a time zone cannot travel, at value{place}")
+    elif not isinstance(value, bool | int | float | str | bytes):
+        raise PayloadError(f"a value of type {type(value).__name__} cannot travel, at value{place}")
+
+
+def decode(data: bytes) -> Any:
+    """Decode a payload or a result.
+
+    Raises:
+        ProtocolError: The bytes are not one value that `encode` can have written.
+    """
+    try:
+        return msgpack.unpackb(data, timestamp=3, ext_hook=_refuse_extension, strict_map_key=True)
+    except Exception as error:  # hostile bytes raise many types: ValueError, OverflowError, RecursionError ...
+        raise ProtocolError(f"{len(data)} bytes that are not a msgpack value: {type(error).__name__}") from error
+
+
+def unpacker() -> msgpack.Unpacker:
+    """A stream of values, for messages that carry several; its errors are the caller's to translate."""
+    return msgpack.Unpacker(
+        timestamp=3, ext_hook=_refuse_extension, strict_map_key=True, max_buffer_size=1 << 30
+    )
+
+
+def _refuse_extension(code: int, _data: bytes) -> Any:
+    raise ValueError(f"msgpack extension type {code}")
+
+
+def encode_error(error_type: str, message: str, traceback: str = "") -> bytes:
+    """Encode an error that takes a result's place; never fails, whatever an exception put into its text."""
+    fields = {"type": error_type, "message": message, "traceback": traceback}
+    clean = {key: text.encode("utf-8", "replace").decode() for key, text in fields.items()}
+    data: bytes = _per_thread.packer.pack(clean)
+    return data

@@ -1,0 +1,117 @@
+"""One stream entry: a job on its way to a worker.
+
+Rule: parsing never raises and never decodes a payload; what is missing or foreign becomes `Entry.fault`, so
+that one bad entry is quarantined alone and its batch mates never notice.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from microbatch.common.identifiers import is_name
+
+__all__ = ["VERSION", "Entry", "parse_entry"]
+
+VERSION = 1
+"""The highest entry and record version that this code understands."""
+
+_MINIMAL = 8  # v, id, client, payload: the entry of a plain job on its first run
+
+
+class Entry:
+    """A claimed stream entry.
+
+    Attributes:
+        token: `lane:entry-id`, unique over all lanes: the fence of this delivery.
+        local: The second half of the job id; empty where the entry names none.
+        client: Whom to tell; empty where the entry names none.
+        payload: The encoded payload.
+        attempt: Which run this is, from 1.
+        crashes: How many workers died running it alone.
+        enqueued_ms: When it was first accepted, by Redis's clock.
+        headers: The encoded headers, or empty.
+        ttl_ms: How long its result is kept; empty leaves it to the worker.
+        newer: A later version wrote it: hand it back.
+        fault: Why nothing can process it; empty where it is fine.
+    """
+
+    __slots__ = (
+        "attempt",
+        "client",
+        "crashes",
+        "enqueued_ms",
+        "fault",
+        "headers",
+        "local",
+        "newer",
+        "payload",
+        "token",
+        "ttl_ms",
+    )
+
+    def __init__(self, token: str, local: str, client: str, payload: bytes, enqueued_ms: int) -> None:
+        self.token = token
+        self.local = local
+        self.client = client
+        self.payload = payload
+        self.enqueued_ms = enqueued_ms
+        self.attempt = 1
+        self.crashes = 0
+        self.headers = b""
+        self.ttl_ms = ""
+        self.newer = False
+        self.fault = ""
+
+
+def parse_entry(lane: str, entry_id: bytes, fields: list[bytes] | None) -> Entry:
+    """Read one entry as Redis returns it: its id and its fields as a flat list."""
+    name = entry_id.decode()
+    token = f"{lane}:{name}"
+    written_ms = int(name.partition("-")[0])
+    if fields and len(fields) == _MINIMAL and fields[0] == b"v" and fields[1] == b"1":
+        # The order in which submit.lua writes: the common case needs no dict.
+        _, _, id_key, local, client_key, client, payload_key, payload = fields
+        if id_key == b"id" and client_key == b"client" and payload_key == b"payload" and local.isalnum():
+            try:
+                return Entry(token, local.decode("ascii"), client.decode("ascii"), payload, written_ms)
+            except UnicodeDecodeError:
+                pass
+    return _parse_any(token, written_ms, fields or [])
+
+
+def _parse_any(token: str, written_ms: int, fields: list[bytes]) -> Entry:
+    named: dict[bytes, bytes] = dict(zip(fields[::2], fields[1::2], strict=False))
+    entry = Entry(
+        token,
+        named.get(b"id", b"").decode("ascii", "replace"),
+        named.get(b"client", b"").decode("ascii", "replace"),
+        named.get(b"payload", b""),
+        written_ms,
+    )
+    numbers: dict[str, Any] = {}
+    for name, default in (("v", None), ("attempt", 0), ("crashes", 0), ("enqueued_ms", written_ms)):
+        raw = named.get(name.encode())
+        numbers[name] = default if raw is None else _number(raw)
+    missing = [name for name in ("v", "id", "payload") if name.encode() not in named]
+    if missing:
+        entry.fault = f"the entry has no {' and no '.join(missing)}"
+    elif not is_name(entry.local):
+        entry.fault = "the entry's id is not a valid job id"
+    elif None in numbers.values():
+        entry.fault = "the entry has a field that should be a number and is none"
+    elif numbers["v"] > VERSION:
+        entry.newer = True
+    if entry.fault:
+        entry.local = entry.local if is_name(entry.local) else ""
+    else:
+        entry.attempt = numbers["attempt"] + 1
+        entry.crashes = numbers["crashes"]
+        entry.enqueued_ms = numbers["enqueued_ms"]
+    entry.headers = named.get(b"headers", b"")
+    ttl_ms = named.get(b"ttl_ms", b"")
+    entry.ttl_ms = ttl_ms.decode() if ttl_ms.isdigit() else ""
+    return entry
+
+
+def _number(raw: bytes) -> int | None:
+    return int(raw) if raw.isdigit() and len(raw) < 18 else None  # noqa: PLR2004 - fits 64 bits

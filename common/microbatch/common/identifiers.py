@@ -1,0 +1,108 @@
+"""Names: queues, jobs, batches, workers and clients.
+
+Rule: a name is checked once, where it enters, against one pattern; what has passed here is safe inside a
+Redis key, a pub/sub channel, a space-separated list and a log line. `/` separates the two halves of a
+job id and is therefore part of neither; braces are refused because they would move a key to another slot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import socket
+import time
+
+__all__ = [
+    "check_local_id",
+    "check_queue",
+    "is_name",
+    "job_id",
+    "new_batch_id",
+    "new_client_id",
+    "new_local_id",
+    "new_worker_id",
+    "payload_digest",
+    "split_job_id",
+]
+
+_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}\Z")
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
+
+
+def check_queue(queue: str) -> str:
+    """Return `queue` if it can be a queue's name.
+
+    Raises:
+        ValueError: It does not match `[A-Za-z0-9_.:-]{1,128}`.
+    """
+    return _check(queue, "queue name")
+
+
+def check_local_id(local: str) -> str:
+    """Return `local` if it can be the second half of a job id.
+
+    Raises:
+        ValueError: It does not match `[A-Za-z0-9_.:-]{1,128}`.
+    """
+    return _check(local, "job id")
+
+
+def is_name(text: str) -> bool:
+    """Whether `text` can be a queue's name or the second half of a job id."""
+    return _NAME.match(text) is not None
+
+
+def _check(name: str, what: str) -> str:
+    if not isinstance(name, str) or not is_name(name):
+        raise ValueError(f"a {what} has 1 to 128 of A-Z a-z 0-9 _ . : - and no others, not {name!r:.140}")
+    return name
+
+
+def job_id(queue: str, local: str) -> str:
+    """The full id of a job: `queue/local`."""
+    return f"{queue}/{local}"
+
+
+def split_job_id(full_id: str) -> tuple[str, str]:
+    """The queue and the local part of a full job id.
+
+    Raises:
+        ValueError: It is not `queue/local` with two valid halves.
+    """
+    queue, slash, local = full_id.partition("/") if isinstance(full_id, str) else ("", "", "")
+    if not slash:
+        raise ValueError(f"a full job id is `queue/local`, not {full_id!r:.140}")
+    return check_queue(queue), check_local_id(local)
+
+
+def new_local_id() -> str:
+    """A fresh UUIDv7 as 32 hex digits: sortable by time, unguessable (74 random bits from the system).
+
+    Source: RFC 9562, section 5.7.
+    """
+    # Random bits come from the system at every call: a buffer would repeat itself in a forked child.
+    random = int.from_bytes(os.urandom(10), "big")
+    low = random & 0x3FFFFFFFFFFFFFFF | 0x8000000000000000
+    return f"{time.time_ns() // 1_000_000:012x}7{random >> 68:03x}{low:016x}"
+
+
+def new_batch_id() -> str:
+    """A fresh batch id. The worker chooses it before it claims, so that a claim can be repeated."""
+    return new_local_id()
+
+
+def new_client_id() -> str:
+    """A fresh id of one client incarnation; names its reply channels."""
+    return new_local_id()
+
+
+def new_worker_id() -> str:
+    """A fresh id of one worker incarnation, `host:pid:random`: a restarted worker is another one."""
+    host = _UNSAFE.sub("_", socket.gethostname())[:64] or "host"
+    return f"{host}:{os.getpid()}:{os.urandom(4).hex()}"
+
+
+def payload_digest(payload: bytes) -> bytes:
+    """16 bytes that tell one encoded payload from another (the first half of its SHA-256)."""
+    return hashlib.sha256(payload).digest()[:16]

@@ -1,0 +1,93 @@
+"""The names of everything in Redis: the one family of functions that builds keys and channels.
+
+Rule: all keys of a queue carry the hash tag `{queue}`, so that every script touches one slot and runs
+unchanged on Redis Cluster. Only `KNOWN_QUEUES` lives outside. The scripts receive `QueueKeys.prefix` and
+append the same suffixes; docs/protocol.md is the catalogue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["GROUP", "KNOWN_QUEUES", "LANES", "QueueKeys"]
+
+KNOWN_QUEUES = "mb:queues"
+"""The set of queues that were ever used."""
+
+GROUP = "workers"
+"""The one consumer group of every lane."""
+
+LANES = ("main", "front", "solo")
+"""The streams of a queue: new jobs; handed back or taken over; to be run alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueKeys:
+    """The keys and channels of one queue."""
+
+    queue: str
+
+    @property
+    def prefix(self) -> str:
+        """What every key of the queue begins with; scripts receive it as their only key."""
+        return f"mb:{{{self.queue}}}:"
+
+    def job(self, local: str) -> str:
+        """The job's record, which is its result key."""
+        return f"{self.prefix}job:{local}"
+
+    def lane(self, lane: str) -> str:
+        """The stream of a lane."""
+        return f"{self.prefix}lane:{lane}"
+
+    def batches(self, worker: str) -> str:
+        """The batches that a worker holds."""
+        return f"{self.prefix}batches:{worker}"
+
+    def wake_channel(self, worker: str) -> str:
+        """Where a worker is told that work waits."""
+        return f"{self.prefix}wake:{worker}"
+
+    def reply_channel(self, client: str) -> str:
+        """Where a client is told the results of its jobs."""
+        return f"{self.prefix}reply:{client}"
+
+    @property
+    def settings(self) -> str:
+        """The limits that the last started worker declared."""
+        return f"{self.prefix}settings"
+
+    @property
+    def workers(self) -> str:
+        """Heartbeats by worker."""
+        return f"{self.prefix}workers"
+
+    @property
+    def idle(self) -> str:
+        """Idle workers by last look."""
+        return f"{self.prefix}idle"
+
+    @property
+    def watcher(self) -> str:
+        """The one worker that waits for a batch to fill."""
+        return f"{self.prefix}watcher"
+
+    @property
+    def tombstones(self) -> str:
+        """Cancelled entries that were not delivered yet."""
+        return f"{self.prefix}tombstones"
+
+    @property
+    def scheduled(self) -> str:
+        """Jobs that wait for their time."""
+        return f"{self.prefix}scheduled"
+
+    @property
+    def dead(self) -> str:
+        """Entries that nothing can process, with their raw bytes."""
+        return f"{self.prefix}dead"
+
+    @property
+    def watchers(self) -> str:
+        """Clients that wait for jobs which they did not submit."""
+        return f"{self.prefix}watchers"

@@ -1,0 +1,84 @@
+"""What redis-py raises, sorted: the one place that knows its error classes and Redis's error words.
+
+Rule: `verdict` says what a connection should do about an error, `translated` what a user sees in the end;
+redis-py's own error stays its `__cause__`. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    MaxConnectionsError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    RedisError,
+    ResponseError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from microbatch.common.errors import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    MicrobatchError,
+    ServerError,
+    ServerFull,
+)
+
+__all__ = ["FOREIGN_ERRORS", "Verdict", "translated", "verdict"]
+
+FOREIGN_ERRORS = (RedisError, OSError, TimeoutError)
+"""What a call through redis-py can raise for reasons of the network or the server."""
+
+_PASSING = ("BUSY ", "LOADING", "MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "ERR max n")
+_MOVED_AWAY = ("READONLY", "UNBLOCKED")
+
+
+class Verdict(Enum):
+    """What to do about an error."""
+
+    RETRY = auto()
+    """It may pass: try again with backoff."""
+    RECONNECT = auto()
+    """This server will not serve us any more: drop the connections, then try again."""
+    LOAD = auto()
+    """The server does not know the script: load it, then try again."""
+    REFUSE = auto()
+    """Trying again cannot mend it."""
+
+
+def verdict(error: BaseException) -> Verdict:
+    """Sort one error."""
+    if isinstance(error, NoScriptError):
+        return Verdict.LOAD
+    if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError | OutOfMemoryError):
+        return Verdict.REFUSE
+    if isinstance(error, RedisConnectionError | RedisTimeoutError | MaxConnectionsError | OSError | TimeoutError):
+        return Verdict.RETRY
+    words = str(error)
+    # Inside a script redis-py sees the word behind its own prefix, so look at it anywhere near the start.
+    if isinstance(error, ResponseError):
+        if any(word in words[:80] for word in _MOVED_AWAY):
+            return Verdict.RECONNECT
+        if words.startswith("NOSCRIPT"):
+            return Verdict.LOAD
+        if any(words.startswith(word) for word in _PASSING):
+            return Verdict.RETRY
+    return Verdict.REFUSE
+
+
+def translated(error: BaseException, where: str) -> MicrobatchError:
+    """The error that a user sees. `where` is the redacted URL."""
+    words = str(error)
+    refused = isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError)
+    if refused or words.startswith(("WRONGPASS", "NOAUTH", "NOPERM")):
+        return AuthenticationFailed(f"Redis at {where} refused: {words}")
+    if isinstance(error, OutOfMemoryError) or "OOM command not allowed" in words:
+        return ServerFull(f"Redis at {where} is out of memory (maxmemory); nothing was accepted")
+    if isinstance(error, ResponseError) and verdict(error) is Verdict.REFUSE:
+        return ServerError(f"Redis at {where} answered: {words}")
+    return ConnectionFailed(f"Redis at {where} did not answer: {words or type(error).__name__}")

@@ -1,0 +1,47 @@
+-- await_results: read the outcomes of jobs; optionally be told when the open ones finish.
+--
+-- Keys:    the queue's prefix
+-- Args:    client, register (1 | 0), check (1 | 0), JobLost error (msgpack), ttl_ms, then local ids
+-- Returns: per job {state, value}; {state} where it is not final; {'unknown'} where there is no record;
+--          {'foreign'} where the key holds something else
+-- Atomic because: a result that lands between the read and the registration would be waited for in vain.
+-- With `check`, a job whose entry is gone becomes `failed` with JobLost: whoever asks, settles it.
+-- @include base
+-- @include reply
+-- @include finish
+local client, register, check, lost_error, ttl_ms = ARGV[1], ARGV[2] == '1', ARGV[3] == '1', ARGV[4], ARGV[5]
+local result = {}
+
+local function watch(id)
+  local clients = redis.call('HGET', Q .. 'watchers', id) or ''
+  for other in clients:gmatch('%S+') do
+    if other == client then return end
+  end
+  redis.call('HSET', Q .. 'watchers', id, clients == '' and client or clients .. ' ' .. client)
+end
+
+local function is_lost(token)
+  local lane, entry_id = split_token(token or '')
+  if not lane then return true end
+  return #redis.call('XRANGE', lane_key(lane), entry_id, entry_id) == 0
+end
+
+for i = 6, #ARGV do
+  local id = ARGV[i]
+  local record = redis.pcall('HMGET', job_key(id), 'state', 'result', 'error', 'entry')
+  if record.err then
+    result[#result + 1] = {'foreign'}
+  elseif not record[1] then
+    result[#result + 1] = {'unknown'}
+  elseif record[2] or record[3] then
+    result[#result + 1] = {record[1], record[2] or record[3]}
+  elseif record[1] == 'queued' and check and is_lost(record[4]) then
+    finish(id, '', 'failed', lost_error, ttl_ms, {})
+    result[#result + 1] = {'failed', lost_error}
+  else
+    if register then watch(id) end
+    result[#result + 1] = {record[1]}
+  end
+end
+send_replies()
+return result

@@ -1,0 +1,36 @@
+"""The typed side of `await_results.lua`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from microbatch.common.codec import encode_error
+from microbatch.common.keys import QueueKeys
+from microbatch.common.scripts.script import Call, load
+
+__all__ = ["JOB_LOST", "LOST_TTL_MS", "RecordView", "await_results"]
+
+JOB_LOST = encode_error("JobLost", "its queue entry is gone although it has no result")
+LOST_TTL_MS = 3_600_000
+
+
+@dataclass(frozen=True, slots=True)
+class RecordView:
+    """A job's state (or `unknown`, `foreign`) and, once final, its encoded result or error."""
+
+    state: str
+    value: bytes | None
+
+
+def await_results(
+    keys: QueueKeys, client: str, locals_: Sequence[str], *, register: bool, check: bool
+) -> Call[list[RecordView]]:
+    """Read outcomes. `register`: be told when the open ones finish. `check`: fail jobs whose entry is gone."""
+    args = (client, int(register), int(check), JOB_LOST, LOST_TTL_MS, *locals_)
+    return Call(load("await_results"), keys.prefix, args, _parse)
+
+
+def _parse(reply: Any) -> list[RecordView]:
+    return [RecordView(row[0].decode(), row[1] if len(row) > 1 else None) for row in reply]

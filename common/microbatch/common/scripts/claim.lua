@@ -1,0 +1,151 @@
+-- claim: take one batch for a free slot, or say how long to wait for one.
+--
+-- Keys:    the queue's prefix
+-- Args:    worker, batch id, max_batch_size, max_wait_us, max_batch_bytes
+-- Returns: {'batch', reason, claimed_ms, lane, entries, lane, entries ...}  entries as XRANGE gives them
+--          {'watch', wait_us}  nothing is due: this worker waits for the batch to fill, and looks again then
+--          {'idle'}            nothing waits, or another worker watches
+-- Atomic because: the batch forms here, over the whole queue; a worker that dies while it waits holds nothing.
+--          Entries and the batch's name are stored in one step: the same batch id again returns the same
+--          entries and reads nothing, so a lost reply loses no job.
+-- @include base
+-- @include backlog
+-- @include wake
+local worker, batch = ARGV[1], ARGV[2]
+local max_size, max_wait_us, max_bytes = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local batches = Q .. 'batches:' .. worker
+local LOOK_US = 1000000
+local FIRST_READ = 16  -- then sizes are known, and a batch of large payloads stops near max_batch_bytes
+
+local function repeat_claim(held)
+  local claimed_ms, reason, tokens = held:match('^(%d+) (%w+) (.+)$')
+  local answer = {'batch', reason, tonumber(claimed_ms)}
+  for token in tokens:gmatch('%S+') do
+    local lane, entry_id = split_token(token)
+    local found = redis.call('XRANGE', lane_key(lane), entry_id, entry_id)
+    if found[1] then
+      answer[#answer + 1] = lane
+      answer[#answer + 1] = found
+    end
+  end
+  return answer
+end
+
+local held = redis.call('HGET', batches, batch)
+if held then return repeat_claim(held) end
+
+redis.call('ZREM', Q .. 'idle', worker)  -- first write: it frees, so a full server still lets work leave
+
+local tokens, bytes, answer = {}, 0, {'batch', '', now_ms}
+local tombstones = redis.call('SCARD', Q .. 'tombstones')
+
+local function read(lane, count)
+  local command = {'XREADGROUP', 'GROUP', GROUP, worker, 'COUNT', count, 'STREAMS', lane_key(lane), '>'}
+  local reply = redis.pcall(unpack(command))
+  if reply and reply.err then
+    if not reply.err:find('NOGROUP', 1, true) then return reply end
+    -- Somebody destroyed the group. From 0 nothing is skipped; what runs already is fenced by its record.
+    redis.call('XGROUP', 'CREATE', lane_key(lane), GROUP, '0', 'MKSTREAM')
+    reply = redis.call(unpack(command))
+  end
+  return reply and reply[1] and reply[1][2] or {}
+end
+
+local function is_tombstoned(token)
+  return tombstones > 0 and redis.call('SREM', Q .. 'tombstones', token) == 1
+end
+
+-- Take up to `room` live entries of a lane. Returns an error reply, or nil.
+local function take(lane, room)
+  local kept = {}
+  local ask = math.min(room, FIRST_READ)
+  while ask > 0 and bytes < max_bytes do
+    local entries = read(lane, ask)
+    if entries.err then return entries end
+    for _, entry in ipairs(entries) do
+      local token = lane .. ':' .. entry[1]
+      if is_tombstoned(token) then
+        redis.call('XACK', lane_key(lane), GROUP, entry[1])
+        redis.call('XDEL', lane_key(lane), entry[1])
+      else
+        tokens[#tokens + 1] = token
+        kept[#kept + 1] = entry
+        for _, field in ipairs(entry[2]) do bytes = bytes + #field end
+      end
+    end
+    if #entries < ask then break end
+    ask = math.min(room - #kept, bytes > max_bytes / 64 and FIRST_READ or room)
+  end
+  if #kept > 0 then
+    answer[#answer + 1] = lane
+    answer[#answer + 1] = kept
+  end
+  return nil
+end
+
+local function close_batch(reason)
+  answer[2] = reason
+  redis.call('HSET', batches, batch, int(now_ms) .. ' ' .. reason .. ' ' .. table.concat(tokens, ' '))
+  local watcher = redis.call('GET', Q .. 'watcher')
+  if watcher and watcher:match('^%d+ (.+)$') == worker then redis.call('DEL', Q .. 'watcher') end
+  if waiting_jobs() > 0 then wake(false) end  -- the rest needs a worker too, due now or later
+  return answer
+end
+
+-- 1. Suspects run alone.
+if redis.call('XLEN', lane_key('solo')) > 0 then
+  local failed = take('solo', 1)
+  if failed then return failed end
+  if #tokens > 0 then return close_batch('recovery') end
+end
+
+-- 2. What was handed back or taken over has waited already; fresh jobs fill its batch up.
+if redis.call('XLEN', lane_key('front')) > 0 then
+  local failed = take('front', max_size)
+  if failed then return failed end
+  if #tokens > 0 then
+    if #tokens < max_size then failed = take('main', max_size - #tokens) end
+    return failed or close_batch('recovery')
+  end
+end
+
+-- 3. New jobs: due when enough of them wait, or when the oldest has waited long enough.
+local waiting, delivered = backlog('main')
+local oldest
+while true do
+  oldest = redis.call('XRANGE', lane_key('main'), delivered and '(' .. delivered or '-', '+', 'COUNT', 1)[1]
+  if not oldest or tombstones == 0
+    or redis.call('SISMEMBER', Q .. 'tombstones', 'main:' .. oldest[1]) == 0 then break end
+  local failed = take('main', 1)  -- a cancelled job must not make its followers due
+  if failed then return failed end
+  if #tokens > 0 then return close_batch('wait') end  -- another one was read instead: it is ours now
+  waiting, delivered = backlog('main')
+  tombstones = redis.call('SCARD', Q .. 'tombstones')
+end
+if oldest then
+  local age_us = now_us - entry_ms(oldest[1]) * 1000
+  local enough = waiting - redis.call('SCARD', Q .. 'tombstones') >= max_size
+  if enough or age_us >= max_wait_us or age_us < 0 then  -- an id in the future counts as due
+    local failed = take('main', max_size)
+    if failed then return failed end
+    if #tokens > 0 then
+      local reason = 'wait'
+      if #tokens >= max_size then reason = 'size' elseif bytes >= max_bytes then reason = 'budget' end
+      return close_batch(reason)
+    end
+  else
+    local watcher = redis.call('GET', Q .. 'watcher')
+    if not watcher or watcher:match('^%d+ (.+)$') == worker then
+      local wait_us = math.min(max_wait_us - age_us, LOOK_US)
+      redis.call('SET', Q .. 'watcher', int(max_size) .. ' ' .. worker, 'PX',
+        int(math.ceil(wait_us / 1000) + tonumber(WAKE_LEASE_MS)))
+      return {'watch', math.ceil(wait_us)}
+    end
+  end
+else
+  local watcher = redis.call('GET', Q .. 'watcher')
+  if watcher and watcher:match('^%d+ (.+)$') == worker then redis.call('DEL', Q .. 'watcher') end
+end
+
+redis.call('ZADD', Q .. 'idle', int(now_ms), worker)
+return {'idle'}

@@ -1,0 +1,58 @@
+"""The typed side of `claim.lua`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from microbatch.common.entry import Entry, parse_entry
+from microbatch.common.keys import QueueKeys
+from microbatch.common.scripts.script import Call, load
+
+__all__ = ["ClaimReply", "Claimed", "Idle", "Watch", "claim"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A batch that this worker holds now. `claimed_ms` is Redis's time."""
+
+    reason: str
+    claimed_ms: int
+    entries: list[Entry]
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Nothing is due: this worker waits for the batch to fill, and looks again after `wait_s`."""
+
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Nothing waits, or another worker watches: sleep until woken."""
+
+
+ClaimReply = Claimed | Watch | Idle
+_IDLE = Idle()
+
+
+def claim(
+    keys: QueueKeys, worker: str, batch: str, *, max_batch_size: int, max_wait_ms: float, max_batch_bytes: int
+) -> Call[ClaimReply]:
+    """Take one batch for a free slot, or learn how long to wait for one."""
+    args = (worker, batch, max_batch_size, int(max_wait_ms * 1000), max_batch_bytes)
+    return Call(load("claim"), keys.prefix, args, _parse)
+
+
+def _parse(reply: Any) -> ClaimReply:
+    kind = reply[0]
+    if kind == b"idle":
+        return _IDLE
+    if kind == b"watch":
+        return Watch(reply[1] / 1_000_000)
+    entries: list[Entry] = []
+    for index in range(3, len(reply), 2):
+        lane = reply[index].decode()
+        entries += [parse_entry(lane, entry_id, fields) for entry_id, fields in reply[index + 1]]
+    return Claimed(reply[1].decode(), reply[2], entries)

@@ -1,0 +1,35 @@
+-- heartbeat: say that this worker lives, and look around.
+--
+-- Keys:    the queue's prefix
+-- Args:    worker, heartbeat_limit_ms, stale_claim_ms, idle (1 | 0), then the ids of the batches it runs
+-- Returns: {work waits (1 | 0), orphaned batch ids, dead workers}
+--          orphaned: batches that Redis holds for this worker, older than stale_claim_ms, which it does not run:
+--          the reply of their claim was lost
+-- Atomic because: one look must see one moment. It is a script so that a full server lets it through.
+-- @include base
+-- @include backlog
+local worker, limit_ms, stale_ms, idle = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local DEAD_PER_LOOK = 8
+
+redis.call('ZREMRANGEBYSCORE', Q .. 'idle', '-inf', int(now_ms - 3000))
+redis.call('ZADD', Q .. 'workers', int(now_ms), worker)
+
+local watcher = redis.call('GET', Q .. 'watcher')
+local watching = watcher and watcher:match('^%d+ (.+)$') == worker
+if idle == '1' and not watching then redis.call('ZADD', Q .. 'idle', int(now_ms), worker) end
+
+local running = {}
+for i = 5, #ARGV do running[ARGV[i]] = true end
+local orphans = {}
+for _, batch in ipairs(redis.call('HKEYS', Q .. 'batches:' .. worker)) do
+  if not running[batch] then
+    local claimed_ms = redis.call('HGET', Q .. 'batches:' .. worker, batch):match('^%d+')
+    if tonumber(claimed_ms) < now_ms - stale_ms then orphans[#orphans + 1] = batch end
+  end
+end
+
+local dead = redis.call('ZRANGEBYSCORE', Q .. 'workers', '-inf', '(' .. int(now_ms - limit_ms),
+  'LIMIT', 0, DEAD_PER_LOOK)
+-- Work that somebody watches, or is being woken for, is in good hands.
+local waits = (not watcher and waiting_jobs() > 0) and 1 or 0
+return {waits, orphans, dead}

@@ -1,0 +1,39 @@
+"""The typed side of `heartbeat.lua`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from microbatch.common.keys import QueueKeys
+from microbatch.common.scripts.script import Call, load
+
+__all__ = ["Look", "heartbeat"]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a heartbeat saw: unwatched work, own batches that no slot runs, workers without heartbeat."""
+
+    work_waits: bool
+    orphans: list[str]
+    dead: list[str]
+
+
+def heartbeat(
+    keys: QueueKeys,
+    worker: str,
+    running: Iterable[str],
+    *,
+    heartbeat_limit_ms: int,
+    stale_claim_ms: int,
+    idle: bool,
+) -> Call[Look]:
+    """Say that this worker lives, and look around."""
+    args = (worker, heartbeat_limit_ms, stale_claim_ms, int(idle), *running)
+    return Call(load("heartbeat"), keys.prefix, args, _parse)
+
+
+def _parse(reply: Any) -> Look:
+    return Look(reply[0] == 1, [name.decode() for name in reply[1]], [name.decode() for name in reply[2]])

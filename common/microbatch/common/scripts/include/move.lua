@@ -1,0 +1,53 @@
+-- move: give a job a new stream entry in another lane, in one step. Needs base.
+-- The entry id is the fence: whoever holds the old entry finds that record.entry names another one and
+-- writes nothing. `attempt` counts the runs that began, `crashes` the workers that died running it alone.
+local function read_entry(lane, entry_id)
+  local found = redis.call('XRANGE', lane_key(lane), entry_id, entry_id)
+  if not found[1] then return nil end
+  local fields = {}
+  for i = 1, #found[1][2], 2 do fields[found[1][2][i]] = found[1][2][i + 1] end
+  return fields, found[1][2]
+end
+
+-- Frees before it writes, so that it works on a full server too.
+local function drop_entry(lane, entry_id)
+  redis.call('XACK', lane_key(lane), GROUP, entry_id)
+  redis.call('XDEL', lane_key(lane), entry_id)
+end
+
+local FIELDS_LIMIT = 64  -- a foreign entry with thousands of fields must not break `unpack` and block recovery
+local CARRIED = {attempt = true, crashes = true, enqueued_ms = true}
+
+-- Returns the new token, or nil where the job is no longer this entry's (moved or final).
+local function move(lane, entry_id, to_lane, runs, crashes)
+  local fields, flat = read_entry(lane, entry_id)
+  if not fields then return nil end
+  local id = fields['id'] or ''
+  local record = job_key(id)
+  local live = redis.pcall('HGET', record, 'entry')
+  local recorded = type(live) == 'string'  -- no record, or not a hash: a foreign entry, for the dead stream
+  if recorded and live ~= lane .. ':' .. entry_id then
+    drop_entry(lane, entry_id)
+    return nil
+  end
+  local entry = {}
+  for i = 1, math.min(#flat, FIELDS_LIMIT), 2 do
+    if not CARRIED[flat[i]] then
+      entry[#entry + 1] = flat[i]
+      entry[#entry + 1] = flat[i + 1]
+    end
+  end
+  for _, pair in ipairs({
+    {'attempt', int((tonumber(fields['attempt']) or 0) + runs)},
+    {'crashes', int((tonumber(fields['crashes']) or 0) + crashes)},
+    {'enqueued_ms', fields['enqueued_ms'] or int(entry_ms(entry_id))},
+  }) do
+    entry[#entry + 1] = pair[1]
+    entry[#entry + 1] = pair[2]
+  end
+  drop_entry(lane, entry_id)
+  ensure_lane(to_lane)
+  local moved = redis.call('XADD', lane_key(to_lane), '*', unpack(entry))
+  if recorded then redis.call('HSET', record, 'entry', to_lane .. ':' .. moved) end
+  return to_lane .. ':' .. moved
+end

@@ -1,0 +1,52 @@
+-- reply: collect what clients are told about finished jobs, and tell each client once.
+-- A fragment is a msgpack array [local id, state, value]; a value above PUSH_LIMIT_BYTES stays in the record
+-- and the fragment has two items. One message per client carries its fragments, one after the other.
+-- Push is a hint; the record is the truth. Needs base.
+local PUSH_LIMIT_BYTES = 65536
+local MESSAGE_LIMIT_BYTES = 1048576
+local replies = {}
+local has_watchers = nil
+
+local function text(value)  -- msgpack str 8
+  return '\217' .. string.char(#value) .. value
+end
+
+local function tell(client, fragment)
+  local reply = replies[client]
+  if not reply then
+    reply = {bytes = 0, parts = {}}
+    replies[client] = reply
+  elseif reply.bytes + #fragment > MESSAGE_LIMIT_BYTES then
+    redis.call('PUBLISH', Q .. 'reply:' .. client, table.concat(reply.parts))
+    reply.bytes, reply.parts = 0, {}
+  end
+  reply.bytes = reply.bytes + #fragment
+  reply.parts[#reply.parts + 1] = fragment
+end
+
+-- `keep` is false for a job whose record is not kept: then the push is all there is.
+local function announce(client, id, state, value, keep)
+  local fragment
+  if keep and #value > PUSH_LIMIT_BYTES then
+    fragment = '\146' .. text(id) .. text(state)
+  else
+    fragment = '\147' .. text(id) .. text(state) .. value
+  end
+  if client ~= '' then tell(client, fragment) end
+  if has_watchers == nil then has_watchers = redis.call('EXISTS', Q .. 'watchers') == 1 end
+  if has_watchers then
+    local clients = redis.call('HGET', Q .. 'watchers', id)
+    if clients then
+      redis.call('HDEL', Q .. 'watchers', id)
+      for other in clients:gmatch('%S+') do
+        if other ~= client then tell(other, fragment) end
+      end
+    end
+  end
+end
+
+local function send_replies()
+  for client, reply in pairs(replies) do
+    redis.call('PUBLISH', Q .. 'reply:' .. client, table.concat(reply.parts))
+  end
+end

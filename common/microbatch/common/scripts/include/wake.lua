@@ -1,0 +1,31 @@
+-- wake: tell exactly one worker that work waits, condition-variable style.
+-- Included in every script that makes work claimable. Needs base and backlog.
+--
+-- `watcher` is "threshold worker" with a lease. Threshold > 0: that worker waits for a batch to fill and is
+-- told when that many jobs wait. Threshold 0: a wake is in flight to it, so nobody else is woken; the claim
+-- that follows replaces or clears it. The lease bounds what a worker that died in between can cost.
+-- `urgent`: there is work that is due by itself (handed back, taken over), whatever the watcher waits for.
+local WAKE_LEASE_MS = '100'
+local IDLE_LIMIT_MS = 3000
+
+local function ring(worker)
+  redis.call('SET', Q .. 'watcher', '0 ' .. worker, 'PX', WAKE_LEASE_MS)
+  redis.call('PUBLISH', Q .. 'wake:' .. worker, '1')
+end
+
+local function wake(urgent)
+  local watcher = redis.call('GET', Q .. 'watcher')
+  if watcher then
+    local threshold, worker = watcher:match('^(%d+) (.+)$')
+    threshold = tonumber(threshold)
+    if threshold > 0 and (urgent or waiting_jobs() >= threshold) then ring(worker) end
+    return
+  end
+  local newest = redis.call('ZPOPMAX', Q .. 'idle')
+  if not newest[1] then return end
+  if tonumber(newest[2]) < now_ms - IDLE_LIMIT_MS then
+    redis.call('DEL', Q .. 'idle')  -- the newest is stale, so all are: none of them looks any more
+    return
+  end
+  ring(newest[1])
+end

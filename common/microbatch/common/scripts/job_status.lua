@@ -1,0 +1,42 @@
+-- job_status: all that is known about one job, its record and its entry in one look.
+--
+-- Keys:    the queue's prefix
+-- Args:    local id, JobLost error (msgpack), ttl_ms
+-- Returns: {} where there is no record; {'foreign'} where the key holds something else; else
+--          {record as a flat list, consumer, batch, batch_size, claimed_ms, attempt}
+--          consumer is '' where no worker holds the job; attempt counts the runs that began
+-- Atomic because: "running" is derived from the record and the entry together; between two reads the job may
+--          move. A record that is not final and has no entry becomes `failed` with JobLost.
+-- @include base
+-- @include reply
+-- @include finish
+-- @include move
+local id, lost_error, ttl_ms = ARGV[1], ARGV[2], ARGV[3]
+local record = redis.pcall('HGETALL', job_key(id))
+if record.err then return {'foreign'} end
+if #record == 0 then return {} end
+local facts = {}
+for i = 1, #record, 2 do facts[record[i]] = record[i + 1] end
+if facts['state'] ~= 'queued' then return {record, '', '', '0', '0', facts['attempt'] or '0'} end
+
+local lane, entry_id = split_token(facts['entry'] or '')
+local fields = lane and read_entry(lane, entry_id)
+if not fields then
+  finish(id, '', 'failed', lost_error, ttl_ms, {})
+  send_replies()
+  return {redis.call('HGETALL', job_key(id)), '', '', '0', '0', facts['attempt'] or '0'}
+end
+local attempt = tonumber(fields['attempt']) or 0
+local pending = redis.pcall('XPENDING', lane_key(lane), GROUP, entry_id, entry_id, 1)
+if pending.err or #pending == 0 then return {record, '', '', '0', '0', int(attempt)} end
+
+local consumer = pending[1][2]
+local held = redis.call('HGETALL', Q .. 'batches:' .. consumer)
+for i = 1, #held, 2 do
+  local claimed_ms, tokens = held[i + 1]:match('^(%d+) %w+ (.+)$')
+  if (' ' .. tokens .. ' '):find(' ' .. facts['entry'] .. ' ', 1, true) then
+    local _, spaces = tokens:gsub(' ', '')
+    return {record, consumer, held[i], int(spaces + 1), claimed_ms, int(attempt + 1)}
+  end
+end
+return {record, consumer, '', '0', '0', int(attempt + 1)}

@@ -1,0 +1,28 @@
+"""The typed side of `join.lua`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from microbatch.common.keys import QueueKeys
+from microbatch.common.scripts.script import Call, load
+
+__all__ = ["DeclaredLimits", "join"]
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredLimits:
+    """What the worker that started before this one declared; empty where none did."""
+
+    max_batch_size: str
+    max_wait_ms: str
+
+
+def join(keys: QueueKeys, worker: str, *, max_batch_size: int, max_wait_ms: float) -> Call[DeclaredLimits]:
+    """A worker arrives at a queue."""
+    return Call(load("join"), keys.prefix, (worker, max_batch_size, f"{max_wait_ms:g}"), _parse)
+
+
+def _parse(reply: Any) -> DeclaredLimits:
+    return DeclaredLimits(reply[0].decode(), reply[1].decode())

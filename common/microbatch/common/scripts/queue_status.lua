@@ -1,0 +1,31 @@
+-- queue_status: how a queue is doing, in one look.
+--
+-- Keys:    the queue's prefix
+-- Args:    heartbeat_limit_ms
+-- Returns: {waiting, running, dead letters, oldest waiting age in ms (-1: none), workers alive,
+--           max_batch_size or '', max_wait_ms or ''}
+-- Atomic because: numbers of one moment add up.
+-- @include base
+-- @include backlog
+local limit_ms = tonumber(ARGV[1])
+local length, oldest_ms = 0, nil
+for _, lane in ipairs({'main', 'front', 'solo'}) do
+  length = length + redis.call('XLEN', lane_key(lane))
+  local _, delivered = backlog(lane)
+  local first = redis.call('XRANGE', lane_key(lane), delivered and '(' .. delivered or '-', '+', 'COUNT', 1)
+  if first[1] then
+    local fields, enqueued = first[1][2], entry_ms(first[1][1])
+    for i = 1, #fields, 2 do
+      if fields[i] == 'enqueued_ms' then enqueued = tonumber(fields[i + 1]) or enqueued end
+    end
+    if not oldest_ms or enqueued < oldest_ms then oldest_ms = enqueued end
+  end
+end
+local waiting = waiting_jobs()
+local settings = redis.call('HMGET', Q .. 'settings', 'max_batch_size', 'max_wait_ms')
+return {
+  waiting, math.max(0, length - waiting), redis.call('XLEN', Q .. 'dead'),
+  oldest_ms and math.max(0, now_ms - oldest_ms) or -1,
+  redis.call('ZCOUNT', Q .. 'workers', int(now_ms - limit_ms), '+inf'),
+  settings[1] or '', settings[2] or '',
+}

@@ -1,0 +1,52 @@
+"""The typed side of `queue_status.lua`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from microbatch.common.keys import QueueKeys
+from microbatch.common.scripts.script import Call, load
+
+__all__ = ["QueueStatus", "queue_status"]
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """How a queue is doing.
+
+    Attributes:
+        waiting: Jobs that no worker holds.
+        running: Jobs that a worker holds.
+        dead: Entries in the dead stream.
+        oldest_age_s: Since when the oldest waiting job waits, in seconds; None where none waits.
+        workers: Workers with a heartbeat within the limit.
+        max_batch_size: As the last started worker declared it; None where none ever did.
+        max_wait_ms: As the last started worker declared it; None where none ever did.
+    """
+
+    waiting: int
+    running: int
+    dead: int
+    oldest_age_s: float | None
+    workers: int
+    max_batch_size: int | None
+    max_wait_ms: float | None
+
+
+def queue_status(keys: QueueKeys, *, heartbeat_limit_ms: int) -> Call[QueueStatus]:
+    """Look at a queue."""
+    return Call(load("queue_status"), keys.prefix, (heartbeat_limit_ms,), _parse)
+
+
+def _parse(reply: Any) -> QueueStatus:
+    waiting, running, dead, oldest_ms, workers, size, wait = reply
+    return QueueStatus(
+        waiting,
+        running,
+        dead,
+        None if oldest_ms < 0 else oldest_ms / 1000,
+        workers,
+        int(size) if size else None,
+        float(wait) if wait else None,
+    )

@@ -1,0 +1,36 @@
+-- release: hand the jobs of a batch back to the queue's front, for any worker to take at once.
+--
+-- Keys:    the queue's prefix
+-- Args:    worker, batch id, runs (1 where the processor had begun, so that its attempt counts; else 0)
+-- Returns: {moved, left}  jobs that went back in this call, and jobs that wait for another call
+-- Atomic because: a job leaves its old entry and gets its new one in one step, or two workers run it.
+-- @include base
+-- @include backlog
+-- @include wake
+-- @include move
+local worker, batch, runs = ARGV[1], ARGV[2], tonumber(ARGV[3])
+local batches = Q .. 'batches:' .. worker
+local CHUNK = 256
+
+local held = redis.call('HGET', batches, batch)
+if not held then return {0, 0} end
+local head, listed = held:match('^(%d+ %w+ )(.+)$')
+local moved, left = 0, {}
+local done = 0
+redis.call('ZREM', Q .. 'idle', worker)
+for token in listed:gmatch('%S+') do
+  if done < CHUNK then
+    local lane, entry_id = split_token(token)
+    if move(lane, entry_id, 'front', runs, 0) then moved = moved + 1 end
+    done = done + 1
+  else
+    left[#left + 1] = token
+  end
+end
+if #left > 0 then
+  redis.call('HSET', batches, batch, head .. table.concat(left, ' '))
+else
+  redis.call('HDEL', batches, batch)
+end
+if moved > 0 then wake(true) end
+return {moved, #left}

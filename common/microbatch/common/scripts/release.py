@@ -1,0 +1,28 @@
+"""The typed side of `release.lua`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from microbatch.common.keys import QueueKeys
+from microbatch.common.scripts.script import Call, load
+
+__all__ = ["Released", "release"]
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Jobs that went back in this call, and jobs that need another call."""
+
+    moved: int
+    left: int
+
+
+def release(keys: QueueKeys, worker: str, batch: str, *, ran: bool) -> Call[Released]:
+    """Hand a batch back to the queue's front; `ran`: the processor had begun, so the attempt counts."""
+    return Call(load("release"), keys.prefix, (worker, batch, int(ran)), _parse)
+
+
+def _parse(reply: Any) -> Released:
+    return Released(reply[0], reply[1])

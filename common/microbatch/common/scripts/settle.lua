@@ -1,0 +1,75 @@
+-- settle: write the outcomes of a batch, acknowledge and delete its entries, tell the clients.
+--
+-- Keys:    the queue's prefix
+-- Args:    worker, batch id, reason, batch_size, started_ms, ttl_ms, then per job:
+--          local id, token, client, attempt, state (succeeded | failed), value, ttl_ms ('' for the default)
+-- Returns: count of jobs where every outcome was written; else a code per job:
+--          0 written, 1 replay (this batch wrote it before), 2 final (something else did), 3 moved,
+--          4 the record's key holds something else
+-- Atomic because: a result without its acknowledgement runs twice, an acknowledgement without its result is
+--          a lost job. The fence: only where record.entry is this very entry is anything written; a zombie
+--          finds another token there (moved), or none (final).
+-- @include base
+-- @include reply
+-- @include finish
+local worker, batch, reason, batch_size, started_ms, default_ttl_ms =
+  ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local WRITTEN, REPLAY, FINAL, MOVED, WRONG_TYPE = 0, 1, 2, 3, 4
+local FIRST, WIDTH, CHUNK = 6, 7, 1000
+local count = (#ARGV - FIRST) / WIDTH
+local codes, lost, ids = {}, 0, {}
+
+local function code_of(id, token)
+  local live = redis.pcall('HGET', job_key(id), 'entry')
+  if live == token then return WRITTEN end
+  if type(live) == 'table' then return WRONG_TYPE end
+  local known = redis.call('HMGET', job_key(id), 'state', 'batch')
+  -- No record: it was deleted, and this entry still stands for the job if the queue still holds it for us.
+  if not known[1] then
+    local lane, entry_id = split_token(token)
+    local pending = redis.pcall('XPENDING', lane_key(lane), GROUP, entry_id, entry_id, 1)
+    return (not pending.err and #pending > 0) and WRITTEN or FINAL
+  end
+  if live ~= '' then return MOVED end
+  return known[2] == batch and REPLAY or FINAL
+end
+
+-- 1. Look only.
+for i = 1, count do
+  local a = FIRST + (i - 1) * WIDTH
+  local code = code_of(ARGV[a + 1], ARGV[a + 2])
+  codes[i] = code
+  if code == WRITTEN or code == WRONG_TYPE then
+    local lane, entry_id = split_token(ARGV[a + 2])
+    if not ids[lane] then ids[lane] = {} end
+    table.insert(ids[lane], entry_id)
+  end
+  if code ~= WRITTEN then lost = lost + 1 end
+end
+
+-- 2. Free first (acknowledge, delete), so that a full server still drains; then write.
+for lane, entries in pairs(ids) do
+  for from = 1, #entries, CHUNK do
+    local upto = math.min(from + CHUNK - 1, #entries)
+    redis.call('XACK', lane_key(lane), GROUP, unpack(entries, from, upto))
+    redis.call('XDEL', lane_key(lane), unpack(entries, from, upto))
+  end
+end
+redis.call('HDEL', Q .. 'batches:' .. worker, batch)
+for i = 1, count do
+  if codes[i] == WRITTEN then
+    local a = FIRST + (i - 1) * WIDTH
+    local ttl_ms = ARGV[a + 7]
+    if ttl_ms == '' then ttl_ms = default_ttl_ms end
+    finish(ARGV[a + 1], ARGV[a + 3], ARGV[a + 5], ARGV[a + 6], ttl_ms, {
+      'attempt', ARGV[a + 4], 'started_ms', started_ms, 'worker', worker, 'batch', batch,
+      'batch_size', batch_size, 'reason', reason,
+    })
+  elseif codes[i] == WRONG_TYPE then
+    local a = FIRST + (i - 1) * WIDTH
+    announce(ARGV[a + 3], ARGV[a + 1], ARGV[a + 5], ARGV[a + 6], false)
+  end
+end
+send_replies()
+if lost == 0 then return count end
+return codes

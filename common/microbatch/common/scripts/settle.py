@@ -1,0 +1,60 @@
+"""The typed side of `settle.lua`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any
+
+from microbatch.common.entry import Entry
+from microbatch.common.keys import QueueKeys
+from microbatch.common.scripts.script import Arg, Call, load
+
+__all__ = ["BatchFacts", "Outcome", "SettleCode", "settle"]
+
+
+class SettleCode(IntEnum):
+    """What became of one outcome."""
+
+    WRITTEN = 0
+    REPLAY = 1
+    FINAL = 2
+    MOVED = 3
+    WRONG_TYPE = 4
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a job ended with: an encoded result (`succeeded`) or an encoded error."""
+
+    entry: Entry
+    succeeded: bool
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFacts:
+    """What the records of a batch's jobs share. `started_ms` is Redis's time."""
+
+    worker: str
+    batch: str
+    reason: str
+    size: int
+    started_ms: int
+
+
+def settle(
+    keys: QueueKeys, facts: BatchFacts, outcomes: Sequence[Outcome], *, ttl_ms: int
+) -> Call[list[SettleCode] | None]:
+    """Write the outcomes of a batch and acknowledge its entries; None: every one was written."""
+    args: list[Arg] = [facts.worker, facts.batch, facts.reason, facts.size, facts.started_ms, ttl_ms]
+    for outcome in outcomes:
+        entry = outcome.entry
+        state = "succeeded" if outcome.succeeded else "failed"
+        args += (entry.local, entry.token, entry.client, entry.attempt, state, outcome.value, entry.ttl_ms)
+    return Call(load("settle"), keys.prefix, args, _parse)
+
+
+def _parse(reply: Any) -> list[SettleCode] | None:
+    return None if isinstance(reply, int) else [SettleCode(code) for code in reply]

@@ -1,0 +1,27 @@
+-- step_aside: this worker takes no work for now (no free slot, quiet, or leaving): let another one have it.
+--
+-- Keys:    the queue's prefix
+-- Args:    worker, leaving (1 | 0)
+-- Returns: jobs that it still holds; a leaving worker that holds none is forgotten
+-- Atomic because: a wake that was sent to this worker must reach another one, and no second one in between.
+-- @include base
+-- @include backlog
+-- @include wake
+local worker, leaving = ARGV[1], ARGV[2] == '1'
+local held = 0
+
+redis.call('ZREM', Q .. 'idle', worker)
+local watcher = redis.call('GET', Q .. 'watcher')
+if watcher and watcher:match('^%d+ (.+)$') == worker then redis.call('DEL', Q .. 'watcher') end
+for _, lane in ipairs({'main', 'front', 'solo'}) do
+  local pending = redis.pcall('XPENDING', lane_key(lane), GROUP, '-', '+', 1, worker)
+  if not pending.err then
+    held = held + #pending
+    if leaving and #pending == 0 then
+      redis.pcall('XGROUP', 'DELCONSUMER', lane_key(lane), GROUP, worker)
+    end
+  end
+end
+if leaving and held == 0 then redis.call('ZREM', Q .. 'workers', worker) end
+if waiting_jobs() > 0 then wake(false) end
+return held

@@ -1,0 +1,79 @@
+-- submit: accept jobs into a queue: one record and one stream entry each.
+--
+-- Keys:    the queue's prefix
+-- Args:    client, max_queue_length, count, then per job: local id, digest, payload, headers, ttl_ms
+--          (headers: msgpack map or ''; ttl_ms: how long the result is kept, '' leaves it to the worker)
+-- Returns: count where all were new; else {retry_after_ms, code per job ...}
+--          0 new, 1 the same job (id and payload known), 2 conflict (id known, other payload),
+--          3 full, 4 the record's key holds something else
+-- Atomic because: a record without an entry is a job that never runs, an entry without a record is a result
+--          that nobody finds; and the capacity check must count what it admits.
+-- @include base
+-- @include backlog
+-- @include wake
+local client, max_length, count = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local NEW, SAME, CONFLICT, FULL, WRONG_TYPE = 0, 1, 2, 3, 4
+local main = lane_key('main')
+
+local length = redis.call('XLEN', main) + redis.call('XLEN', lane_key('front'))
+  + redis.call('XLEN', lane_key('solo')) + redis.call('ZCARD', Q .. 'scheduled')
+local room = max_length - length
+local accepted, codes, lane_known = 0, nil, false
+
+local function answer(index, code)
+  if not codes then
+    codes = {}
+    for i = 1, index - 1 do codes[i] = NEW end
+  end
+  codes[index] = code
+end
+
+-- A replayed submit and a second one with the same payload are the same job, even when the queue is full.
+local function known_code(record, digest)
+  local known = redis.pcall('HGET', record, 'digest')
+  if type(known) == 'table' then return WRONG_TYPE end
+  return known == digest and SAME or CONFLICT
+end
+
+for i = 1, count do
+  local a = 3 + (i - 1) * 5
+  local id, digest = ARGV[a + 1], ARGV[a + 2]
+  local record = job_key(id)
+  if redis.call('EXISTS', record) == 1 then
+    answer(i, known_code(record, digest))
+  elseif accepted >= room then
+    answer(i, FULL)
+  else
+    if not lane_known then
+      ensure_lane('main')
+      lane_known = true
+    end
+    local headers, ttl_ms = ARGV[a + 4], ARGV[a + 5]
+    local entry
+    if headers == '' and ttl_ms == '' then
+      entry = redis.call('XADD', main, '*', 'v', '1', 'id', id, 'client', client, 'payload', ARGV[a + 3])
+    else
+      entry = redis.call('XADD', main, '*', 'v', '1', 'id', id, 'client', client, 'payload', ARGV[a + 3],
+        'headers', headers, 'ttl_ms', ttl_ms)
+    end
+    redis.call('HSET', record, 'v', '1', 'state', 'queued', 'entry', 'main:' .. entry, 'digest', digest,
+      'enqueued_ms', int(now_ms))
+    accepted = accepted + 1
+    if codes then codes[i] = NEW end
+  end
+end
+
+if accepted > 0 then wake(false) end
+if not codes then return count end
+
+-- When room is likely: the queue's jobs pass in the age of its oldest one, so one in a hundred of them
+-- passes in a hundredth of it.
+local retry_after_ms = 50
+local oldest = redis.call('XRANGE', main, '-', '+', 'COUNT', 1)
+if oldest[1] and max_length > 0 then
+  local age_ms = now_ms - entry_ms(oldest[1][1])
+  retry_after_ms = math.min(30000, math.max(50, age_ms * math.max(1, max_length / 100) / math.max(1, length)))
+end
+local result = {math.floor(retry_after_ms)}
+for i = 1, count do result[i + 1] = codes[i] end
+return result

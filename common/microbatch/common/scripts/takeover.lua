@@ -1,0 +1,89 @@
+-- takeover: give the jobs of a dead worker to the living, and forget it once it owns nothing.
+--
+-- Keys:    the queue's prefix
+-- Args:    worker (who asks), dead worker, heartbeat_limit_ms, max_crashes, WorkerLost error (msgpack), ttl_ms
+-- Returns: {moved, failed, left}  jobs moved to `solo`, jobs failed with WorkerLost, jobs for another call;
+--          {-1, 0, 0} where that worker has beaten again
+-- Atomic because: whether it is dead is judged in the same step that takes its jobs. A frozen worker that
+--          thaws later finds every token moved, and writes nothing.
+-- Jobs that it was running go to `solo`, one per batch: if one of them kills workers, it does so alone. A
+-- death counts as the job's crash only where the job ran alone, so that its mates are never blamed.
+-- @include base
+-- @include backlog
+-- @include wake
+-- @include reply
+-- @include finish
+-- @include move
+local dead, limit_ms, max_crashes = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local lost_error, default_ttl_ms = ARGV[5], ARGV[6]
+local CHUNK = 256
+
+local beat_ms = redis.call('ZSCORE', Q .. 'workers', dead)
+if beat_ms and tonumber(beat_ms) > now_ms - limit_ms then return {-1, 0, 0} end
+
+local batches = Q .. 'batches:' .. dead
+local moved, failed, left, done = 0, 0, 0, 0
+redis.call('ZREM', Q .. 'idle', dead)
+
+local function crashed_alone(token, batch)
+  local lane, entry_id = split_token(token)
+  local fields = read_entry(lane, entry_id)
+  if not fields then return end
+  local crashes = (tonumber(fields['crashes']) or 0) + 1
+  local id = fields['id'] or ''
+  if crashes < max_crashes or redis.pcall('HGET', job_key(id), 'entry') ~= token then
+    if move(lane, entry_id, 'solo', 1, 1) then moved = moved + 1 end
+    return
+  end
+  drop_entry(lane, entry_id)
+  local ttl_ms = fields['ttl_ms']
+  if not ttl_ms or ttl_ms == '' then ttl_ms = default_ttl_ms end
+  finish(id, fields['client'] or '', 'failed', lost_error, ttl_ms, {
+    'attempt', int((tonumber(fields['attempt']) or 0) + 1), 'worker', dead, 'batch', batch, 'batch_size', '1',
+  })
+  failed = failed + 1
+end
+
+local listed = redis.call('HGETALL', batches)
+for i = 1, #listed, 2 do
+  local batch, head, tokens = listed[i], listed[i + 1]:match('^(%d+ %w+ )(.+)$')
+  local rest, size = {}, 0
+  for _ in tokens:gmatch('%S+') do size = size + 1 end
+  -- A chunked batch must not look like a batch of one when its last job is left over.
+  local alone = size == 1 and not head:find('chunked', 1, true)
+  for token in tokens:gmatch('%S+') do
+    if done >= CHUNK then
+      rest[#rest + 1] = token
+    else
+      done = done + 1
+      if alone then
+        crashed_alone(token, batch)
+      else
+        local lane, entry_id = split_token(token)
+        if move(lane, entry_id, 'solo', 1, 0) then moved = moved + 1 end
+      end
+    end
+  end
+  if #rest == 0 then
+    redis.call('HDEL', batches, batch)
+  else
+    left = left + #rest
+    redis.call('HSET', batches, batch, head:match('^%d+ ') .. 'chunked ' .. table.concat(rest, ' '))
+  end
+end
+
+if left == 0 then
+  redis.call('ZREM', Q .. 'workers', dead)
+  for _, lane in ipairs({'main', 'front', 'solo'}) do
+    -- Deleting a consumer discards what it still holds, so only one that holds nothing is deleted.
+    local pending = redis.pcall('XPENDING', lane_key(lane), GROUP, '-', '+', 1, dead)
+    if not pending.err and #pending == 0 then
+      redis.pcall('XGROUP', 'DELCONSUMER', lane_key(lane), GROUP, dead)
+    end
+  end
+  local watcher = redis.call('GET', Q .. 'watcher')
+  if watcher and watcher:match('^%d+ (.+)$') == dead then redis.call('DEL', Q .. 'watcher') end
+end
+send_replies()
+if waiting_jobs() > 0 then wake(true) end
+return {moved, failed, left}

@@ -1,0 +1,63 @@
+"""The states of a job, and the one table of its transitions.
+
+Rule: everything that affects which state may follow which lives in `TRANSITIONS`; the scripts implement
+it and a test walks the table against a real server. `running` is never stored: it is derived from the
+queue (an entry that a worker holds), so that no crash can leave a lie behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+__all__ = ["FINAL_STATES", "TRANSITIONS", "JobEvent", "JobState"]
+
+
+class JobState(StrEnum):
+    """Where a job is."""
+
+    SCHEDULED = "scheduled"
+    """Waits for its time."""
+    QUEUED = "queued"
+    """Waits for a worker."""
+    RUNNING = "running"
+    """A worker holds it."""
+    SUCCEEDED = "succeeded"
+    """Has its result."""
+    FAILED = "failed"
+    """Has an error instead of a result."""
+    CANCELLED = "cancelled"
+    """Was cancelled before it had a result."""
+    EXPIRED = "expired"
+    """Was not started by its deadline."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing follows but the record's end."""
+        return self in FINAL_STATES
+
+
+FINAL_STATES = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.EXPIRED})
+
+
+class JobEvent(StrEnum):
+    """What happens to a job."""
+
+    CLAIMED = "claimed"
+    HANDED_BACK = "handed back"
+    TAKEN_OVER = "taken over"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    LOST = "lost"
+    """Its entry is gone although it has no result: an operator, or a server that lost data."""
+
+
+TRANSITIONS: Mapping[tuple[JobState, JobEvent], JobState] = {
+    (JobState.QUEUED, JobEvent.CLAIMED): JobState.RUNNING,
+    (JobState.QUEUED, JobEvent.LOST): JobState.FAILED,
+    (JobState.RUNNING, JobEvent.HANDED_BACK): JobState.QUEUED,
+    (JobState.RUNNING, JobEvent.TAKEN_OVER): JobState.QUEUED,
+    (JobState.RUNNING, JobEvent.SUCCEEDED): JobState.SUCCEEDED,
+    (JobState.RUNNING, JobEvent.FAILED): JobState.FAILED,
+    (JobState.RUNNING, JobEvent.LOST): JobState.FAILED,
+}
