@@ -105,8 +105,9 @@ def _options(endpoint: Endpoint) -> dict[str, Any]:
 def _parse(url: str) -> dict[str, Any]:
     try:
         options = dict(aioconnection.parse_url(url))
-    except (ValueError, AttributeError) as error:
-        raise SettingsError(f"redis_url {redact_url(url)!r} cannot be used: {error}") from error
+    except (ValueError, AttributeError):
+        # Not chained: redis-py's sentence may quote the password.
+        raise SettingsError(f"redis_url {redact_url(url)!r} cannot be used") from None
     options.setdefault("connection_class", aioconnection.Connection)
     return options
 

@@ -16,6 +16,8 @@ VERSION = 1
 """The highest entry and record version that this code understands."""
 
 _MINIMAL = 8  # v, id, client, payload: the entry of a plain job on its first run
+_ID_LIMIT = 128
+_DIGITS_LIMIT = 17  # fits 64 bits, also after the server has added its clock to a time to live
 
 
 class Entry:
@@ -71,7 +73,8 @@ def parse_entry(lane: str, entry_id: bytes, fields: list[bytes] | None) -> Entry
     if fields and len(fields) == _MINIMAL and fields[0] == b"v" and fields[1] == b"1":
         # The order in which submit.lua writes: the common case needs no dict.
         _, _, id_key, local, client_key, client, payload_key, payload = fields
-        if id_key == b"id" and client_key == b"client" and payload_key == b"payload" and local.isalnum():
+        known = id_key == b"id" and client_key == b"client" and payload_key == b"payload"
+        if known and local.isalnum() and len(local) <= _ID_LIMIT:
             try:
                 return Entry(token, local.decode("ascii"), client.decode("ascii"), payload, written_ms)
             except UnicodeDecodeError:
@@ -109,9 +112,9 @@ def _parse_any(token: str, written_ms: int, fields: list[bytes]) -> Entry:
         entry.enqueued_ms = numbers["enqueued_ms"]
     entry.headers = named.get(b"headers", b"")
     ttl_ms = named.get(b"ttl_ms", b"")
-    entry.ttl_ms = ttl_ms.decode() if ttl_ms.isdigit() else ""
+    entry.ttl_ms = ttl_ms.decode() if _number(ttl_ms) is not None else ""
     return entry
 
 
 def _number(raw: bytes) -> int | None:
-    return int(raw) if raw.isdigit() and len(raw) < 18 else None  # noqa: PLR2004 - fits 64 bits
+    return int(raw) if raw.isdigit() and len(raw) <= _DIGITS_LIMIT else None

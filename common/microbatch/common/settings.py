@@ -3,9 +3,7 @@
 Rule: command line > environment for that queue > argument in code > environment > default; `queue_settings`
 decides it and nothing else does. The environment wins over `.env`. A value given to a settings class in code
 (`WorkerSettings(max_wait_ms=3)`) stands where the environment stands, and before it. A value that cannot be
-used is a `SettingsError` of one line.
-
-Nothing here prints, connects or shows a password.
+used is a `SettingsError` of one line. Nothing here prints, connects or shows a password.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from microbatch.common.errors import SettingsError
@@ -81,6 +79,9 @@ class QueueOverrides(BaseModel):
                 raise plain_error(error, dict.fromkeys(values, CODE), _all_fields()) from error
 
 
+_NO_OVERRIDES: Final = QueueOverrides()
+
+
 class RedisSettings(BaseSettings):
     """How to reach Redis, for every process. Frozen; `repr` hides the password, `model_dump` does not."""
 
@@ -93,27 +94,23 @@ class RedisSettings(BaseSettings):
         frozen=True,
         hide_input_in_errors=True,
     )
-    redis_url: str = Field(
+    redis_url: Annotated[str, AfterValidator(check_redis_url)] = Field(
         default="redis://localhost:6379/0",
-        description="The Redis or Valkey server, with user and password: `redis://user:password@host:6379/0`, "
-        "`rediss://` (TLS) or `unix:///path/to/socket`; `embedded://` and `embedded:///path/to/data` start one.",
+        description="The Redis or Valkey server: `redis://user:password@host:6379/0`, `rediss://` (TLS) or "
+        "`unix:///path/to/socket`; `embedded://` and `embedded:///path/to/data` start one.",
     )
     connect_timeout_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
-        default=10,
+        default=10.0,
         description="How long to wait for Redis at the start; commands then exit with 69. More rides out a "
         "slow start of Redis, less fails sooner; 0 tries once.",
     )
     command_timeout_s: Annotated[float, Field(ge=0.01, le=3_600)] = Field(
-        default=5,
-        description="How long one command may take, retries included. More rides out longer failovers, less "
-        "tells callers sooner that Redis is away.",
+        default=5.0,
+        description="One command with its retries. More rides out failovers, less reports them sooner.",
     )
     queue: dict[str, QueueOverrides] = Field(default_factory=dict, description="Overrides, by `queue_key`.")
     origins: dict[str, str] = Field(
-        default_factory=dict,
-        exclude=True,
-        repr=False,
-        description="Where each value that is no default came from; filled in by microbatch.",
+        default_factory=dict, exclude=True, repr=False, description="Where each value came from."
     )
 
     if not TYPE_CHECKING:  # as in QueueOverrides
@@ -129,7 +126,7 @@ class RedisSettings(BaseSettings):
 
     @classmethod
     def from_command_line(cls, options: Mapping[str, Any]) -> Self:
-        """Settings in which `options`, by field name, win over all else, per-queue values too; `None`: not given."""
+        """Settings with `options`, by field name, as the command line's; `None` is "not given"."""
         given = {name: value for name, value in options.items() if value is not None}
         return cls(**given, origins=dict.fromkeys(given, COMMAND_LINE))
 
@@ -143,18 +140,13 @@ class RedisSettings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # pydantic-settings passes it by name
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Code, then environment, then `.env`; the two latter read by our rules for queues."""
-        overridable, known = QueueOverrides.model_fields, _all_fields()
-        environment = Variables(settings_cls, env_settings, "environment", known, overridable)
-        return init_settings, environment, Variables(settings_cls, dotenv_settings, ".env", known, overridable)
+        names = {"known": _all_fields(), "overridable": QueueOverrides.model_fields}
+        environment = Variables(settings_cls, "environment", env_settings, **names)
+        return init_settings, environment, Variables(settings_cls, ".env", dotenv_settings, **names)
 
     def overrides_for(self, queue: str) -> QueueOverrides:
         """The overrides that apply to `queue`; empty where there are none."""
-        return self.queue.get(queue_key(queue)) or QueueOverrides()
-
-    @field_validator("redis_url")
-    @classmethod
-    def _check_url(cls, url: str) -> str:
-        return check_redis_url(url)
+        return self.queue.get(queue_key(queue), _NO_OVERRIDES) if self.queue else _NO_OVERRIDES
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
@@ -166,22 +158,21 @@ class ClientSettings(RedisSettings):
 
     max_payload_bytes: _ValueBytes = Field(
         default=_MIB,
-        description="The largest encoded payload; a larger one is `PayloadTooLarge`. More costs memory in Redis "
-        "and in workers: store large things elsewhere and submit where they are.",
+        description="The largest encoded payload; a larger one is `PayloadTooLarge`. More costs memory; "
+        "keep large things elsewhere and submit where they are.",
     )
     max_queue_length: _QueueLength = Field(
         default=1_000_000,
-        description="How many jobs a queue may hold before a submit gets `QueueFull`. More buffers longer bursts "
-        "and costs Redis memory, less pushes back sooner.",
+        description="Jobs a queue holds before `QueueFull`. More buffers longer bursts, in Redis memory.",
     )
     result_ttl_s: _TtlS | None = Field(
         default=None,
-        description="How long a result is kept after the job's end; 0 keeps none. Unset leaves it to the worker.",
+        description="How long a result is kept after the job's end; 0 keeps none. Unset: the worker's value.",
     )
     poll_interval_s: Annotated[float, Field(ge=0.05, le=3_600)] = Field(
-        default=5,
-        description="How often the records of awaited jobs are read although a push should have come. Less finds "
-        "a result sooner after a lost connection, more spares Redis.",
+        default=5.0,
+        description="How often records of awaited jobs are read although a push should have come. Less finds "
+        "results sooner after a lost connection, more spares Redis.",
     )
 
     def max_queue_length_for(self, queue: str) -> int:
@@ -189,7 +180,7 @@ class ClientSettings(RedisSettings):
         return self.overrides_for(queue).max_queue_length or self.max_queue_length
 
     def result_ttl_s_for(self, queue: str) -> float | None:
-        """How long to keep results of `queue`: its own, else the process-wide time; `None` asks the worker."""
+        """How long to keep results of `queue`: its own, else the process-wide time; `None`: the worker's."""
         own = self.overrides_for(queue).result_ttl_s
         return self.result_ttl_s if own is None else own
 
@@ -199,16 +190,14 @@ class WorkerSettings(RedisSettings):
 
     concurrency: _Concurrency = Field(
         default=1,
-        description="Batches in flight per queue and process. More overlaps waiting inside the processor; 1 is "
-        "right for a processor that fills the machine by itself.",
+        description="Batches in flight per queue and process. More overlaps waiting inside the processor.",
     )
     max_batch_size: _BatchSize = Field(
         default=32,
-        description="The most jobs that one call of the processor gets; a full batch leaves at once. More is "
-        "cheaper per job where the processor gains from size, and takes longer per call.",
+        description="The most jobs per call of the processor. More is cheaper per job, and slower per call.",
     )
     max_wait_ms: _WaitMs = Field(
-        default=5,
+        default=5.0,
         description="How long a job may wait for company, counted from its submit. More fills batches better "
         "and adds as much latency; 0 dispatches at once.",
     )
@@ -217,33 +206,31 @@ class WorkerSettings(RedisSettings):
         description="The largest encoded result; a larger one fails its own job. More costs Redis memory.",
     )
     result_ttl_s: _TtlS = Field(
-        default=3_600,
+        default=3_600.0,
         description="How long a result is kept after the job's end where the producer named no time; 0 keeps "
         "none. More costs Redis memory, less leaves less time to fetch it.",
     )
     heartbeat_limit_s: Annotated[float, Field(ge=1, le=3_600)] = Field(
-        default=10,
-        description="A worker silent for this long is dead, and others take its jobs. Less recovers sooner, more "
-        "tolerates longer pauses of host or network.",
+        default=10.0,
+        description="A worker silent this long loses its jobs. Less recovers sooner, more tolerates pauses.",
     )
     drain_timeout_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
-        default=25,
+        default=25.0,
         description="How long running batches may take to finish when the worker leaves; the rest is handed "
         "back. Keep it below the orchestrator's kill delay (Kubernetes: 30 s).",
     )
     max_crashes: Annotated[int, Field(ge=1, le=1_000)] = Field(
         default=2,
-        description="A job during which this many workers died fails with `WorkerLost`. More forgives jobs that "
-        "were unlucky, less stops deadly ones sooner.",
+        description="A job in which this many workers died fails: `WorkerLost`. More forgives bad luck.",
     )
     loop_stall_limit_s: Annotated[float, Field(ge=0.1, le=86_400)] = Field(
-        default=30,
-        description="How long the event loop may be stuck before the heartbeat stops, so that others take the "
+        default=30.0,
+        description="How long the event loop may be stuck before the heartbeat stops and others take the "
         "jobs. Less finds hung workers sooner, more tolerates blocking code.",
     )
     dead_max_length: Annotated[int, Field(ge=0, le=100_000_000)] = Field(
         default=100_000,
-        description="How many dead letters a queue keeps; the oldest go first. More costs Redis memory.",
+        description="Dead letters that a queue keeps; the oldest go first. More costs Redis memory.",
     )
 
 
@@ -273,7 +260,7 @@ def queue_settings(
     """What holds for `queue`: command line > its environment > code > environment > default.
 
     Args:
-        queue: The queue's name.
+        queue: Its name.
         settings: The process-wide values; those of `from_command_line` count as command line.
         declared: Arguments of the processor's declaration, by field name; `None` is "not given".
         cli: Options of the command line, by field name; names that are no queue settings are passed over.
@@ -302,7 +289,7 @@ def queue_settings(
 
 def _checked(values: Mapping[str, object], origin: str) -> QueueOverrides:
     try:
-        return QueueOverrides.model_validate(values)
+        return QueueOverrides.model_validate(dict(values))
     except ValidationError as error:
         raise plain_error(error, dict.fromkeys(values, origin), _all_fields()) from error
 

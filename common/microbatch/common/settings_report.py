@@ -11,10 +11,9 @@ import os
 import re
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_settings import EnvSettingsSource, PydanticBaseSettingsSource
@@ -40,12 +39,20 @@ DEFAULT: Final = "default"
 OTHER_VARIABLES: Final = {"MICROBATCH_SERVER_BINARY"}
 """Names with our prefix that are read elsewhere and are no settings."""
 
-_URLS: Final = "redis://, rediss://, unix:///path, embedded:// or embedded:///path, with a numeric port and database"
+_NO_VALUES: Final = {"queue", "origins"}
+_UNITS: Final = {"_bytes": "bytes", "_ms": "milliseconds", "_s": "seconds"}
+_URLS: Final = (
+    "redis:// or rediss:// with host, port and database, unix:///path, embedded:// or embedded:///path"
+)
+_URL: Final = re.compile(
+    r"rediss?://([^/?#]*@)?(\[[^\]/?#@]+\]|[^\[\]:/?#@]*)(:(?P<port>[0-9]{1,5}))?(/[0-9]*/?)?(\?[^#]*)?"
+    r"|unix://([^/?#]*@)?/[^?#]+(\?[^#]*)?|embedded://(/[^?#]*)?"
+)
 _QUEUE_VARIABLE: Final = re.compile(r"QUEUE__([A-Z0-9_.:-]{1,128})__([A-Z_]+)")
 # Kubernetes tells every pod about every service: a service `microbatch-redis` makes these of it.
 _SERVICE_LINK: Final = re.compile(
-    r"MICROBATCH_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)"
-    r"|MICROBATCH_(\w+_)?PORT=(tcp|udp|sctp)://.*"
+    r"MICROBATCH_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?"
+    r"|PORT(?==(tcp|udp|sctp)://))=.*"
 )
 _SECRET_PARAMETER: Final = re.compile(r"([?&][^=&]*(?:pass|secret|token)[^=&]*=)[^&]*", re.IGNORECASE)
 _ADDRESS: Final = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::\d{0,5})?")
@@ -91,8 +98,28 @@ def effective_settings(*settings: RedisSettings) -> list[SettingRow]:
 
 def _rows(settings: RedisSettings) -> Iterator[SettingRow]:
     fields = {name: field for name, field in type(settings).model_fields.items() if name not in _NO_VALUES}
-    paths = [(name,) for name in fields]
-    paths += [("queue", key, name) for key, own in settings.queue.items() for name in own.model_fields_set & fields.keys()]
+    for name, field in fields.items():
+        origin = settings.origins.get(name, DEFAULT)
+        yield _row((name,), getattr(settings, name), field.default, origin, field)
+    for key, own in settings.queue.items():
+        for name, value in own.model_dump(exclude_none=True).items():
+            if name in fields:
+                origin = settings.origins.get(f"queue.{key}.{name}", CODE_SETTINGS)
+                yield _row(("queue", key, name), value, getattr(settings, name), origin, fields[name])
+
+
+def _row(path: tuple[str, ...], value: Any, default: Any, origin: str, field: FieldInfo) -> SettingRow:
+    return SettingRow(
+        name=".".join(path),
+        variable=variable_of(path),
+        value=redact_url(value) if isinstance(value, str) else value,
+        origin=origin,
+        default=default,
+        description=field.description or "",
+        used_by=(),
+    )
+
+
 def queue_key(queue: str) -> str:
     """How `queue` is spelt in a variable: upper case, with `_` for `-`, `.` and `:`."""
     return re.sub(r"[-.:]", "_", queue).upper()
@@ -109,18 +136,10 @@ def check_redis_url(url: str) -> str:
     Raises:
         ValueError: It is nothing that microbatch can connect to.
     """
-    url = url.strip()
-    parts = urlsplit(url)
-    match parts.scheme:
-        case "redis" | "rediss":  # reading .port raises a ValueError where it is no number
-            usable = parts.port != 0 and re.fullmatch(r"/?\d*/?", parts.path) is not None
-        case "unix":
-            usable = not parts.hostname and parts.path.strip("/") != ""
-        case scheme:
-            usable = scheme == "embedded" and not (parts.netloc or parts.query or parts.fragment)
-    if not usable or not url.startswith(f"{parts.scheme}://"):
+    match = _URL.fullmatch(url.strip())
+    if not match or int(match["port"] or 6379) not in range(1, 1 << 16):
         raise ValueError(f"not {_URLS}")
-    return url
+    return match[0]
 
 
 def redact_url(url: str) -> str:
@@ -143,7 +162,7 @@ def redact_url(url: str) -> str:
 def with_origins(values: dict[str, Any]) -> dict[str, Any]:
     """`values` of a constructor call plus `origins`, its queues spelt as variables spell them."""
     queues: dict[str, dict[str, object]] = {}
-    origins = {name: CODE_SETTINGS for name in values if name not in {"queue", "origins"}}
+    origins = {name: CODE_SETTINGS for name in values if name not in _NO_VALUES}
     given = values.get("queue")
     if isinstance(given, Mapping) and all(isinstance(own, Mapping | BaseModel) for own in given.values()):
         for queue, own in given.items():
@@ -151,10 +170,12 @@ def with_origins(values: dict[str, Any]) -> dict[str, Any]:
                 key = queue_key(check_queue(queue))
             except ValueError as error:
                 raise SettingsError(f"queue: {error}") from None
-            fields = own.model_dump(exclude_unset=True) if isinstance(own, BaseModel) else own
+            fields = {name: value for name, value in dict(own).items() if value is not None}
             queues.setdefault(key, {}).update(fields)
             origins.update({f"queue.{key}.{name}": CODE_SETTINGS for name in fields})
         values = values | {"queue": queues}
+    elif "queue" in values:
+        origins["queue"] = CODE_SETTINGS
     return values | {"origins": origins | values.get("origins", {})}
 
 
@@ -172,8 +193,11 @@ class Variables(PydanticBaseSettingsSource):
     ) -> None:
         super().__init__(settings_cls)
         self._place = place
-        self._variables = source.env_vars if isinstance(source, EnvSettingsSource) else {}
-        self._known = known.keys() - {"queue", "origins"}
+        found = source.env_vars if isinstance(source, EnvSettingsSource) else {}
+        self._variables = {
+            name: text for name, text in found.items() if text and name.upper().startswith(ENV_PREFIX)
+        }
+        self._known = known.keys() - _NO_VALUES
         self._overridable = overridable.keys()
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
@@ -183,9 +207,8 @@ class Variables(PydanticBaseSettingsSource):
     def __call__(self) -> dict[str, Any]:
         values: dict[str, Any] = {}
         origins: dict[str, str] = {}
-        ours = [name for name in self._variables if name.upper().startswith(ENV_PREFIX) and self._variables[name]]
         # Capitals sort first, so in this order the usual spelling has the last word over `microbatch_...`.
-        for name in sorted(ours, reverse=True):
+        for name, text in sorted(self._variables.items(), reverse=True):
             path = self._path(name)
             if not path:
                 self._warn(name)
@@ -193,7 +216,7 @@ class Variables(PydanticBaseSettingsSource):
                 at = values
                 for part in path[:-1]:
                     at = at.setdefault(part, {})
-                at[path[-1]] = self._variables[name]
+                at[path[-1]] = text
                 origins[".".join(path)] = f"{self._place} {name}"
         return values | {"origins": origins}
 
@@ -208,27 +231,32 @@ class Variables(PydanticBaseSettingsSource):
         return ()
 
     def _warn(self, name: str) -> None:
-        if name in _warned or name in OTHER_VARIABLES or _SERVICE_LINK.fullmatch(f"{name}={self._variables[name]}"):
+        foreign = name in OTHER_VARIABLES or _SERVICE_LINK.fullmatch(f"{name}={self._variables[name]}")
+        if foreign or name in _warned:
             return
         _warned.add(name)
-        candidates = [variable_of((field,)) for field in self._known]
         rest = re.sub(r"QUEUE_+", "", name.upper().removeprefix(ENV_PREFIX), count=1)
         queue, separator, _ = rest.rpartition("__")
-        for field in self._overridable:
-            if separator or rest.endswith(f"_{field.upper()}"):
-                candidates.append(variable_of(("queue", queue or rest[: -len(field) - 1], field)))
+        ends = [field for field in self._overridable if separator or rest.endswith(f"_{field.upper()}")]
+        paths = [("queue", queue or rest[: -len(field) - 1], field) for field in ends]
+        candidates = [variable_of(path) for path in [*paths, *((field,) for field in self._known)]]
         sentence = f"{name} ({self._place}) is no setting of microbatch and has no effect"
         # From here up to whoever constructs the settings, through pydantic-settings.
         warnings.warn(sentence + _hint(name.upper(), candidates), UnknownSettingWarning, stacklevel=6)
 
 
-def plain_error(error: ValidationError, origins: Mapping[str, str], fields: Mapping[str, FieldInfo]) -> SettingsError:
-    """One line that says what is wrong: each setting's name, its value without secrets, and what is allowed."""
+def plain_error(
+    error: ValidationError, origins: Mapping[str, str], fields: Mapping[str, FieldInfo]
+) -> SettingsError:
+    """One line that names each wrong setting, its value without secrets, and what is allowed."""
     return SettingsError("; ".join(_sentences(error, (), origins, fields)))
 
 
 def _sentences(
-    error: ValidationError, above: tuple[str, ...], origins: Mapping[str, str], fields: Mapping[str, FieldInfo]
+    error: ValidationError,
+    above: tuple[str, ...],
+    origins: Mapping[str, str],
+    fields: Mapping[str, FieldInfo],
 ) -> Iterator[str]:
     for problem in error.errors():
         path = (*above, *map(str, problem["loc"]))
@@ -239,8 +267,7 @@ def _sentences(
             yield f"{_spelt(path, origins)} is no setting{_hint(path[-1], fields)}"
         else:
             value = redact_url(str(problem["input"])) if path[-1] == "redis_url" else problem["input"]
-            allowed = _allowed(path[-1], fields) or problem["msg"]
-            yield f"{_spelt(path, origins)} is {value!r:.80}, it must be {allowed}"
+            yield f"{_spelt(path, origins)} is {value!r:.80}, it must be {_allowed(path[-1], fields)}"
 
 
 def _spelt(path: tuple[str, ...], origins: Mapping[str, str]) -> str:
@@ -257,8 +284,13 @@ def _spelt(path: tuple[str, ...], origins: Mapping[str, str]) -> str:
 def _allowed(name: str, fields: Mapping[str, FieldInfo]) -> str:
     if name == "redis_url":
         return _URLS
-    bounds = {key: getattr(rule, key) for rule in fields[name].metadata for key in ("ge", "le") if hasattr(rule, key)}
-    return ""
+    rules = fields[name].metadata if name in fields else []
+    bounds = [getattr(rule, end) for end in ("ge", "le") for rule in rules if hasattr(rule, end)]
+    if not bounds:
+        return "a mapping of queue names to QueueOverrides"
+    kinds = (fields[name].annotation, *get_args(fields[name].annotation))
+    unit = next((f" of {unit}" for suffix, unit in _UNITS.items() if name.endswith(suffix)), "")
+    return f"a {'whole ' if int in kinds else ''}number{unit} from {bounds[0]:,} to {bounds[1]:,}"
 
 
 def _hint(wrong: str, names: Iterable[str]) -> str:

@@ -2,7 +2,7 @@
 
 It owns the processes and files of `embedded://` and `embedded:///path/to/data`. The file list is the way
 in: `url` (what the URLs mean), `server` (the user's object), `launch` (attach or start), `lease` (hold and
-let go), `locks`, `binary` (find the program), `guardian` (the process that owns the server).
+let go), `locks`, `records`, `binary` (find the program), `guardian` (the process that owns the server).
 
 It never serves production: that is a Redis or Valkey of your own, by URL.
 """

@@ -35,28 +35,8 @@ from pathlib import Path
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import TypedDict
 
-    class Order(TypedDict):
-        """What a starter asks for: the guardian's one argument, as JSON."""
-
-        directory: str
-        private: bool
-        program: str
-        port: int | None
-        extra_args: list[str]
-        socket_base: str
-
-    class Record(TypedDict):
-        """A running server: `server.json`, and the answer to a starter."""
-
-        pid: int
-        guardian_pid: int
-        socket: str
-        port: int | None
-        program: str
-        version: str
-
+    from microbatch.common.embedded.records import Order, Record
 
 USERS_LOCK = "users.lock"
 START_LOCK = "start.lock"
@@ -112,10 +92,11 @@ def sweep(directory: Path, socket_path: str, *, private: bool, is_starter: bool 
     """Remove what a server leaves behind. The caller holds `server.lock`: no server runs here."""
     with contextlib.suppress(OSError):
         (directory / RECORD).unlink()
-    with contextlib.suppress(OSError):
-        Path(socket_path).unlink()
-    with contextlib.suppress(OSError):  # rmdir and not rmtree: it spares a directory with more in it
-        Path(socket_path).parent.rmdir()
+    if socket_path:  # empty where the start failed before there was one
+        with contextlib.suppress(OSError):
+            Path(socket_path).unlink()
+        with contextlib.suppress(OSError):  # rmdir and not rmtree: it spares a directory with more in it
+            Path(socket_path).parent.rmdir()
     if not private:
         return
     with contextlib.suppress(OSError):
@@ -168,13 +149,15 @@ class _Guardian:
         _report(record)
         server.wait()
         # After the server's end, whoever caused it, and before `server.lock` goes with this process: a
-        # later guardian's files cannot be here yet.
-        sweep(self._directory, self._socket, private=self._order["private"])
+        # later guardian's files cannot be here yet. The directory of users whose server crashed is spared:
+        # their next start brings it back under the URL that their clients know.
+        unused = acquire(self._users_lock, fcntl.LOCK_EX, 0)
+        sweep(self._directory, self._socket, private=self._order["private"] and unused)
         return 0
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         self._log_start = os.fstat(sys.stderr.fileno()).st_size
-        self._socket = str(self._new_socket_dir() / "s.sock")
+        self._socket = str(self._socket_dir() / "s.sock")
         return subprocess.Popen(  # noqa: S603 - the program that the user chose
             self._command(),
             stdin=subprocess.DEVNULL,
@@ -204,11 +187,13 @@ class _Guardian:
         draft.rename(self._directory / RECORD)  # in one step: nobody reads half a record
         return record
 
-    def _new_socket_dir(self) -> Path:
-        if self._order["private"]:
-            return self._directory  # is short already
-        path = Path(self._order["socket_base"]) / f"microbatch-{os.urandom(6).hex()}"
-        path.mkdir(mode=0o700)
+    def _socket_dir(self) -> Path:
+        path = Path(self._order["socket_dir"])
+        path.mkdir(mode=0o700, exist_ok=True)
+        found = path.lstat()
+        # The name can be foreseen: where another user made it first, the socket would be theirs to swap.
+        if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            raise _StartError(f"{path} is not this user's alone: remove it, or set $TMPDIR")
         return path
 
     def _command(self) -> list[str]:
@@ -294,6 +279,9 @@ def main(order_json: str) -> int:
     if os.fork():
         os._exit(0)  # so that no user has a child to reap, and no `waitpid(-1)` of theirs finds ours
     os.umask(0o077)
+    # A thread that starts us may block signals, and the server would inherit that and miss its SIGTERM.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return _Guardian(json.loads(order_json)).run()

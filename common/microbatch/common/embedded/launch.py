@@ -22,14 +22,15 @@ from typing import IO
 
 from microbatch.common.embedded import guardian
 from microbatch.common.embedded.binary import check_program, find_program
-from microbatch.common.embedded.lease import Lease, Running
+from microbatch.common.embedded.lease import Lease
 from microbatch.common.embedded.locks import FileLock
+from microbatch.common.embedded.records import Order, Running
 from microbatch.common.errors import EmbeddedServerError
 
 _REPORT_TIMEOUT_S = guardian.TAKEOVER_TIMEOUT_S + guardian.READY_TIMEOUT_S + 5.0
 _START_LOCK_TIMEOUT_S = 2 * _REPORT_TIMEOUT_S
 _LOG_LIMIT_BYTES = 1 << 20
-_BASE_LIMIT_BYTES = 70  # a socket's path has about 100 bytes, ours adds 31
+_BASE_LIMIT_BYTES = 50  # a socket's path has 103 bytes on macOS, `_socket_dir` adds up to 53
 
 
 class DirectoryGone(Exception):  # noqa: N818 - not an error: the caller takes another directory
@@ -89,22 +90,28 @@ def _join(request: Request) -> Lease:
             )
         users = FileLock(directory / guardian.USERS_LOCK)
         try:
-            # A guardian that is stopping its server holds this lock; afterwards no server is left here.
-            if not users.shared(guardian.TAKEOVER_TIMEOUT_S):
-                raise EmbeddedServerError(
-                    f"the server of {directory} is stopping and has not ended in "
-                    f"{guardian.TAKEOVER_TIMEOUT_S:g} s: try again"
-                )
-            running = _find(directory) or _start(request)
-            if request.port is not None and running.port != request.port:
-                raise EmbeddedServerError(
-                    f"the server of {directory} already runs without port {request.port}: stop its other "
-                    "users first, or attach without a port"
-                )
+            running = _running(request, users)
         except BaseException:
             users.close()  # also on Ctrl-C: a lock without an owner would keep the server for ever
             raise
     return Lease(directory, users, running, private=request.private)
+
+
+def _running(request: Request, users: FileLock) -> Running:
+    directory = request.directory
+    # A guardian that is stopping its server holds this lock; afterwards no server is left here.
+    if not users.shared(guardian.TAKEOVER_TIMEOUT_S):
+        raise EmbeddedServerError(
+            f"the server of {directory} is stopping and has not ended in "
+            f"{guardian.TAKEOVER_TIMEOUT_S:g} s: try again"
+        )
+    running = _find(directory) or _start(request)
+    if request.port is not None and running.port != request.port:
+        raise EmbeddedServerError(
+            f"the server of {directory} already runs without port {request.port}: stop its other users "
+            "first, or attach without a port"
+        )
+    return running
 
 
 def _find(directory: Path) -> Running | None:
@@ -125,13 +132,13 @@ def _find(directory: Path) -> Running | None:
 
 def _start(request: Request) -> Running:
     program = find_program() if request.program is None else check_program(request.program)
-    order: guardian.Order = {
+    order: Order = {
         "directory": str(request.directory),
         "private": request.private,
         "program": str(program),
         "port": request.port,
         "extra_args": list(request.extra_args),
-        "socket_base": _short_base(),
+        "socket_dir": str(_socket_dir(request)),
     }
     python = sys.executable or "python3"
     source = str(Path(guardian.__file__).absolute())
@@ -173,6 +180,14 @@ def _open_log(directory: Path) -> IO[bytes]:
     if path.exists() and path.stat().st_size > _LOG_LIMIT_BYTES:
         path.rename(path.with_suffix(".log.1"))  # one generation: a log is never more than a few MiB
     return path.open("ab")
+
+
+def _socket_dir(request: Request) -> Path:
+    if request.private:
+        return request.directory  # is short already
+    # The same for each server of a directory, so that clients find the one that follows a crash.
+    found = request.directory.stat()
+    return Path(_short_base()) / f"microbatch-{os.geteuid():x}-{found.st_dev:x}-{found.st_ino:x}"
 
 
 def _short_base() -> str:

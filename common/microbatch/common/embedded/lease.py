@@ -9,11 +9,9 @@ It never stops a server: it lets go, and the guardian stops it.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from microbatch.common.embedded import guardian
 from microbatch.common.embedded.locks import FileLock, Others
@@ -21,39 +19,11 @@ from microbatch.common.embedded.locks import FileLock, Others
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from microbatch.common.embedded.records import Running
+
 END_TIMEOUT_S = 5.0
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    """A server that runs, as its guardian described it."""
-
-    pid: int
-    guardian_pid: int
-    socket: str
-    port: int | None
-    program: str
-    version: str
-
-    @classmethod
-    def parse(cls, record: bytes) -> Self | None:
-        """Read a guardian's record; None where it is something else."""
-        try:
-            running = cls(**json.loads(record))
-        except (ValueError, TypeError):  # not JSON; other fields, as another version would write
-            return None
-        return running
-
-    @classmethod
-    def read(cls, directory: Path) -> Self | None:
-        """Read the record of a directory's server; None where there is none."""
-        try:
-            record = (directory / guardian.RECORD).read_bytes()
-        except FileNotFoundError:
-            return None
-        return cls.parse(record)
 
 
 class Lease:

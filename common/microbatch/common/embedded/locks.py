@@ -62,9 +62,10 @@ class FileLock:
             return
         # Closing alone would leave the lock with any copy that a fork has made meanwhile.
         fcntl.flock(self._fd, fcntl.LOCK_UN)
-        self._drop()
+        self.close_copy()
 
-    def _drop(self) -> None:
+    def close_copy(self) -> None:
+        """Close this process's copy and leave the lock to the others."""
         self._open.discard(self)
         fd, self._fd = self._fd, _CLOSED
         os.close(fd)
@@ -79,7 +80,7 @@ class FileLock:
     def after_fork(cls) -> None:
         """In the child: close the copies, unlocking nothing."""
         for lock in list(cls._open):
-            lock._drop()
+            lock.close_copy()
 
 
 os.register_at_fork(after_in_child=FileLock.after_fork)

@@ -22,7 +22,8 @@ from microbatch.common.errors import EmbeddedServerError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from microbatch.common.embedded.lease import Lease, Running
+    from microbatch.common.embedded.lease import Lease
+    from microbatch.common.embedded.records import Running
 
 _MAX_PORT = 65_535
 
@@ -94,7 +95,9 @@ class EmbeddedServer:
         return self._directory
 
     def start(self) -> Self:
-        """Start the server or attach to it. Harmless when repeated; a server that died is started anew.
+        """Start the server or attach to it. Harmless when repeated.
+
+        A server that crashed is started anew, with the same URL.
 
         Returns:
             This object.
@@ -102,16 +105,26 @@ class EmbeddedServer:
         Raises:
             EmbeddedServerError: No program, no usable directory, or the server did not come up.
         """
-        self._live.add(self)
+        self._live.add(self)  # before the mutex is taken: a fork meanwhile has to find it
         with self._mutex:
-            if self._lease is not None and not self._lease.is_alive():
-                self._end_lease()
-            if self._lease is None:
+            lease = self._lease
+            if lease is not None and lease.is_alive():
+                return self
+            try:
                 self._lease = self._join()
+            except BaseException:
+                if lease is None:
+                    self._live.discard(self)
+                raise
+            if lease is not None:
+                lease.end()  # last: without a user the directory, and with it the URL, would go
         return self
 
     def stop(self) -> None:
-        """Let go of the server, and wait until it is gone if this was its last user. Harmless when repeated."""
+        """Let go of the server, and wait until it is gone if this was its last user.
+
+        Harmless when repeated. The wait has a bound of 5 s, whose passing is logged and not raised.
+        """
         with self._mutex:
             self._end_lease()
         self._live.discard(self)
@@ -180,11 +193,15 @@ class EmbeddedServer:
     def after_fork(cls) -> None:
         """In the child: forget the parent's servers, whose locks `locks.py` has already closed."""
         for server in list(cls._live):
-            server._mutex = threading.RLock()  # another thread of the parent may have held it
-            server._lease = None
-            if server._private:
-                server._directory = None
+            server.forget()
         cls._live.clear()
+
+    def forget(self) -> None:
+        """Be as if never started, and stop nothing: this process is a fork of the one that started it."""
+        self._mutex = threading.RLock()  # another thread of the parent may have held it
+        self._lease = None
+        if self._private:
+            self._directory = None
 
 
 def _not_started() -> EmbeddedServerError:

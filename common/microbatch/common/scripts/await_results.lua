@@ -10,13 +10,18 @@
 -- @include reply
 -- @include finish
 local client, register, check, lost_error, ttl_ms = ARGV[1], ARGV[2] == '1', ARGV[3] == '1', ARGV[4], ARGV[5]
-local result = {}
+local WATCHERS_KEPT_MS, CLIENTS_LIMIT_BYTES = '3600000', 4096  -- who waits longer looks again by itself
+local result, watched = {}, false
 
+-- The newest comes last; the oldest makes room, so that asking again and again does not grow the list.
 local function watch(id)
   local clients = redis.call('HGET', Q .. 'watchers', id) or ''
+  watched = true
   for other in clients:gmatch('%S+') do
     if other == client then return end
   end
+  if #clients > CLIENTS_LIMIT_BYTES then clients = clients:match(' (.+)$') or '' end
+  redis.call('HDEL', Q .. 'watchers', id)  -- frees first, so that a full server lets it through
   redis.call('HSET', Q .. 'watchers', id, clients == '' and client or clients .. ' ' .. client)
 end
 
@@ -36,6 +41,7 @@ for i = 6, #ARGV do
   elseif record[2] or record[3] then
     result[#result + 1] = {record[1], record[2] or record[3]}
   elseif record[1] == 'queued' and check and is_lost(record[4]) then
+    redis.call('HDEL', job_key(id), 'entry')  -- frees first
     finish(id, '', 'failed', lost_error, ttl_ms, {})
     result[#result + 1] = {'failed', lost_error}
   else
@@ -43,5 +49,6 @@ for i = 6, #ARGV do
     result[#result + 1] = {record[1]}
   end
 end
+if watched then redis.call('PEXPIRE', Q .. 'watchers', WATCHERS_KEPT_MS) end
 send_replies()
 return result

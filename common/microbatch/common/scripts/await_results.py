@@ -8,7 +8,7 @@ from typing import Any
 
 from microbatch.common.codec import encode_error
 from microbatch.common.keys import QueueKeys
-from microbatch.common.scripts.script import Call, load
+from microbatch.common.scripts.script import Arg, Call, load
 
 __all__ = ["JOB_LOST", "LOST_TTL_MS", "RecordView", "await_results"]
 
@@ -28,7 +28,7 @@ def await_results(
     keys: QueueKeys, client: str, locals_: Sequence[str], *, register: bool, check: bool
 ) -> Call[list[RecordView]]:
     """Read outcomes. `register`: be told when the open ones finish. `check`: fail jobs whose entry is gone."""
-    args = (client, int(register), int(check), JOB_LOST, LOST_TTL_MS, *locals_)
+    args: list[Arg] = [client, int(register), int(check), JOB_LOST, LOST_TTL_MS, *locals_]
     return Call(load("await_results"), keys.prefix, args, _parse)
 
 

@@ -55,18 +55,26 @@ local function is_tombstoned(token)
   return tombstones > 0 and redis.call('SREM', Q .. 'tombstones', token) == 1
 end
 
--- Take up to `room` live entries of a lane. Returns an error reply, or nil.
+local function drop(lane, entry_id)
+  redis.call('XACK', lane_key(lane), GROUP, entry_id)
+  redis.call('XDEL', lane_key(lane), entry_id)
+end
+
+-- Take up to `room` live entries of a lane. Returns an error reply, or nil. What was read before an error is
+-- ours and must leave with this batch: an entry that no batch names would wait for this worker's death.
 local function take(lane, room)
-  local kept = {}
+  local kept, failed = {}, nil
   local ask = math.min(room, FIRST_READ)
   while ask > 0 and bytes < max_bytes do
     local entries = read(lane, ask)
-    if entries.err then return entries end
+    if entries.err then
+      failed = entries
+      break
+    end
     for _, entry in ipairs(entries) do
       local token = lane .. ':' .. entry[1]
       if is_tombstoned(token) then
-        redis.call('XACK', lane_key(lane), GROUP, entry[1])
-        redis.call('XDEL', lane_key(lane), entry[1])
+        drop(lane, entry[1])
       else
         tokens[#tokens + 1] = token
         kept[#kept + 1] = entry
@@ -80,14 +88,21 @@ local function take(lane, room)
     answer[#answer + 1] = lane
     answer[#answer + 1] = kept
   end
-  return nil
+  if #tokens > 0 then return nil end
+  return failed
+end
+
+local function is_watched_by_me()
+  local watcher = redis.call('GET', Q .. 'watcher')
+  return watcher and watcher:match('^%d+ (.+)$') == worker, watcher
 end
 
 local function close_batch(reason)
   answer[2] = reason
   redis.call('HSET', batches, batch, int(now_ms) .. ' ' .. reason .. ' ' .. table.concat(tokens, ' '))
-  local watcher = redis.call('GET', Q .. 'watcher')
-  if watcher and watcher:match('^%d+ (.+)$') == worker then redis.call('DEL', Q .. 'watcher') end
+  -- Whoever holds jobs can be found dead, also one that was taken over or has left and claims once more.
+  redis.call('ZADD', Q .. 'workers', 'NX', int(now_ms), worker)
+  if is_watched_by_me() then redis.call('DEL', Q .. 'watcher') end
   if waiting_jobs() > 0 then wake(false) end  -- the rest needs a worker too, due now or later
   return answer
 end
@@ -104,8 +119,8 @@ if redis.call('XLEN', lane_key('front')) > 0 then
   local failed = take('front', max_size)
   if failed then return failed end
   if #tokens > 0 then
-    if #tokens < max_size then failed = take('main', max_size - #tokens) end
-    return failed or close_batch('recovery')
+    if #tokens < max_size then take('main', max_size - #tokens) end
+    return close_batch('recovery')
   end
 end
 
@@ -116,9 +131,10 @@ while true do
   oldest = redis.call('XRANGE', lane_key('main'), delivered and '(' .. delivered or '-', '+', 'COUNT', 1)[1]
   if not oldest or tombstones == 0
     or redis.call('SISMEMBER', Q .. 'tombstones', 'main:' .. oldest[1]) == 0 then break end
-  local failed = take('main', 1)  -- a cancelled job must not make its followers due
-  if failed then return failed end
-  if #tokens > 0 then return close_batch('wait') end  -- another one was read instead: it is ours now
+  local entries = read('main', 1)  -- exactly this one: a cancelled job must not make its followers due
+  if entries.err then return entries end
+  redis.call('SREM', Q .. 'tombstones', 'main:' .. oldest[1])
+  drop('main', oldest[1])
   waiting, delivered = backlog('main')
   tombstones = redis.call('SCARD', Q .. 'tombstones')
 end
@@ -134,18 +150,16 @@ if oldest then
       return close_batch(reason)
     end
   else
-    local watcher = redis.call('GET', Q .. 'watcher')
-    if not watcher or watcher:match('^%d+ (.+)$') == worker then
+    local mine, watcher = is_watched_by_me()
+    if mine or not watcher then
       local wait_us = math.min(max_wait_us - age_us, LOOK_US)
       redis.call('SET', Q .. 'watcher', int(max_size) .. ' ' .. worker, 'PX',
         int(math.ceil(wait_us / 1000) + tonumber(WAKE_LEASE_MS)))
       return {'watch', math.ceil(wait_us)}
     end
   end
-else
-  local watcher = redis.call('GET', Q .. 'watcher')
-  if watcher and watcher:match('^%d+ (.+)$') == worker then redis.call('DEL', Q .. 'watcher') end
 end
 
+if is_watched_by_me() then redis.call('DEL', Q .. 'watcher') end
 redis.call('ZADD', Q .. 'idle', int(now_ms), worker)
 return {'idle'}

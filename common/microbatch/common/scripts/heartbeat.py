@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from microbatch.common.keys import QueueKeys
-from microbatch.common.scripts.script import Call, load
+from microbatch.common.scripts.script import Arg, Call, load
 
 __all__ = ["Look", "heartbeat"]
 
@@ -31,7 +31,7 @@ def heartbeat(
     idle: bool,
 ) -> Call[Look]:
     """Say that this worker lives, and look around."""
-    args = (worker, heartbeat_limit_ms, stale_claim_ms, int(idle), *running)
+    args: list[Arg] = [worker, heartbeat_limit_ms, stale_claim_ms, int(idle), *running]
     return Call(load("heartbeat"), keys.prefix, args, _parse)
 
 

@@ -24,7 +24,7 @@ end
 local waiting = waiting_jobs()
 local settings = redis.call('HMGET', Q .. 'settings', 'max_batch_size', 'max_wait_ms')
 return {
-  waiting, math.max(0, length - waiting), redis.call('XLEN', Q .. 'dead'),
+  waiting, math.max(0, length - waiting - redis.call('SCARD', Q .. 'tombstones')), redis.call('XLEN', Q .. 'dead'),
   oldest_ms and math.max(0, now_ms - oldest_ms) or -1,
   redis.call('ZCOUNT', Q .. 'workers', int(now_ms - limit_ms), '+inf'),
   settings[1] or '', settings[2] or '',

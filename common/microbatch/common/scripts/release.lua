@@ -14,7 +14,7 @@ local CHUNK = 256
 
 local held = redis.call('HGET', batches, batch)
 if not held then return {0, 0} end
-local head, listed = held:match('^(%d+ %w+ )(.+)$')
+local claimed_ms, listed = held:match('^(%d+) %w+ (.+)$')
 local moved, left = 0, {}
 local done = 0
 redis.call('ZREM', Q .. 'idle', worker)
@@ -28,7 +28,8 @@ for token in listed:gmatch('%S+') do
   end
 end
 if #left > 0 then
-  redis.call('HSET', batches, batch, head .. table.concat(left, ' '))
+  -- `chunked`: the last one that is left over must not look like a batch of one if we die now.
+  redis.call('HSET', batches, batch, claimed_ms .. ' chunked ' .. table.concat(left, ' '))
 else
   redis.call('HDEL', batches, batch)
 end

@@ -1,7 +1,9 @@
 -- settle: write the outcomes of a batch, acknowledge and delete its entries, tell the clients.
 --
 -- Keys:    the queue's prefix
--- Args:    worker, batch id, reason, batch_size, started_ms, ttl_ms, then per job:
+-- Args:    worker, batch id, reason, batch_size, started_ms, ttl_ms, close (1 where no other call for this batch
+--          follows: until then the batch stays listed, so that a death between two calls strands nobody),
+--          then per job:
 --          local id, token, client, attempt, state (succeeded | failed), value, ttl_ms ('' for the default)
 -- Returns: count of jobs where every outcome was written; else a code per job:
 --          0 written, 1 replay (this batch wrote it before), 2 final (something else did), 3 moved,
@@ -12,34 +14,37 @@
 -- @include base
 -- @include reply
 -- @include finish
-local worker, batch, reason, batch_size, started_ms, default_ttl_ms =
-  ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
+local worker, batch, reason, batch_size, started_ms, default_ttl_ms, close =
+  ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7] == '1'
 local WRITTEN, REPLAY, FINAL, MOVED, WRONG_TYPE = 0, 1, 2, 3, 4
-local FIRST, WIDTH, CHUNK = 6, 7, 1000
+local FIRST, WIDTH, CHUNK = 7, 7, 1000
 local count = (#ARGV - FIRST) / WIDTH
 local codes, lost, ids = {}, 0, {}
 
+-- Returns the code, and whether the entry goes. It goes also where it does not stand for the job any more: it
+-- is gone already then, or it is a stray copy that nobody else would ever acknowledge.
 local function code_of(id, token)
   local live = redis.pcall('HGET', job_key(id), 'entry')
-  if live == token then return WRITTEN end
-  if type(live) == 'table' then return WRONG_TYPE end
+  if live == token then return WRITTEN, true end
+  if type(live) == 'table' then return WRONG_TYPE, true end
   local known = redis.call('HMGET', job_key(id), 'state', 'batch')
   -- No record: it was deleted, and this entry still stands for the job if the queue still holds it for us.
   if not known[1] then
     local lane, entry_id = split_token(token)
     local pending = redis.pcall('XPENDING', lane_key(lane), GROUP, entry_id, entry_id, 1)
-    return (not pending.err and #pending > 0) and WRITTEN or FINAL
+    local ours = not pending.err and #pending > 0
+    return ours and WRITTEN or FINAL, ours
   end
-  if live ~= '' then return MOVED end
-  return known[2] == batch and REPLAY or FINAL
+  if live ~= '' then return MOVED, true end
+  return known[2] == batch and REPLAY or FINAL, true
 end
 
 -- 1. Look only.
 for i = 1, count do
   local a = FIRST + (i - 1) * WIDTH
-  local code = code_of(ARGV[a + 1], ARGV[a + 2])
+  local code, goes = code_of(ARGV[a + 1], ARGV[a + 2])
   codes[i] = code
-  if code == WRITTEN or code == WRONG_TYPE then
+  if goes then
     local lane, entry_id = split_token(ARGV[a + 2])
     if not ids[lane] then ids[lane] = {} end
     table.insert(ids[lane], entry_id)
@@ -55,7 +60,7 @@ for lane, entries in pairs(ids) do
     redis.call('XDEL', lane_key(lane), unpack(entries, from, upto))
   end
 end
-redis.call('HDEL', Q .. 'batches:' .. worker, batch)
+if close then redis.call('HDEL', Q .. 'batches:' .. worker, batch) end
 for i = 1, count do
   if codes[i] == WRITTEN then
     local a = FIRST + (i - 1) * WIDTH

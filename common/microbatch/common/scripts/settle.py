@@ -45,10 +45,13 @@ class BatchFacts:
 
 
 def settle(
-    keys: QueueKeys, facts: BatchFacts, outcomes: Sequence[Outcome], *, ttl_ms: int
+    keys: QueueKeys, facts: BatchFacts, outcomes: Sequence[Outcome], *, ttl_ms: int, close: bool = True
 ) -> Call[list[SettleCode] | None]:
-    """Write the outcomes of a batch and acknowledge its entries; None: every one was written."""
-    args: list[Arg] = [facts.worker, facts.batch, facts.reason, facts.size, facts.started_ms, ttl_ms]
+    """Write outcomes of a batch and acknowledge its entries; None: every one was written.
+
+    `close=False` keeps the batch listed, because another call for it follows.
+    """
+    args: list[Arg] = [facts.worker, facts.batch, facts.reason, facts.size, facts.started_ms, ttl_ms, int(close)]
     for outcome in outcomes:
         entry = outcome.entry
         state = "succeeded" if outcome.succeeded else "failed"

@@ -22,6 +22,7 @@ for _, lane in ipairs({'main', 'front', 'solo'}) do
     end
   end
 end
+if leaving and held == 0 then redis.call('DEL', Q .. 'batches:' .. worker) end
 if leaving and held == 0 then redis.call('ZREM', Q .. 'workers', worker) end
 if waiting_jobs() > 0 then wake(false) end
 return held

@@ -16,7 +16,7 @@
 -- @include move
 local dead, limit_ms, max_crashes = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local lost_error, default_ttl_ms = ARGV[5], ARGV[6]
-local CHUNK = 256
+local CHUNK, TTL_DIGITS = 256, 17
 
 local beat_ms = redis.call('ZSCORE', Q .. 'workers', dead)
 if beat_ms and tonumber(beat_ms) > now_ms - limit_ms then return {-1, 0, 0} end
@@ -28,7 +28,10 @@ redis.call('ZREM', Q .. 'idle', dead)
 local function crashed_alone(token, batch)
   local lane, entry_id = split_token(token)
   local fields = read_entry(lane, entry_id)
-  if not fields then return end
+  if not fields then
+    drop_entry(lane, entry_id)
+    return
+  end
   local crashes = (tonumber(fields['crashes']) or 0) + 1
   local id = fields['id'] or ''
   if crashes < max_crashes or redis.pcall('HGET', job_key(id), 'entry') ~= token then
@@ -36,8 +39,8 @@ local function crashed_alone(token, batch)
     return
   end
   drop_entry(lane, entry_id)
-  local ttl_ms = fields['ttl_ms']
-  if not ttl_ms or ttl_ms == '' then ttl_ms = default_ttl_ms end
+  local ttl_ms = (fields['ttl_ms'] or ''):match('^%d+$')
+  if not ttl_ms or #ttl_ms > TTL_DIGITS then ttl_ms = default_ttl_ms end
   finish(id, fields['client'] or '', 'failed', lost_error, ttl_ms, {
     'attempt', int((tonumber(fields['attempt']) or 0) + 1), 'worker', dead, 'batch', batch, 'batch_size', '1',
   })
@@ -72,14 +75,24 @@ for i = 1, #listed, 2 do
   end
 end
 
+-- What it holds without a batch (an operator's hand, a damaged hash) goes too: nobody else would look for it.
+for _, lane in ipairs({'main', 'front', 'solo'}) do
+  local pending = left == 0 and redis.pcall('XPENDING', lane_key(lane), GROUP, '-', '+', CHUNK + 1, dead)
+  for _, row in ipairs(pending and not pending.err and pending or {}) do
+    if done >= CHUNK then
+      left = left + 1
+    else
+      done = done + 1
+      if move(lane, row[1], 'solo', 1, 0) then moved = moved + 1 end
+    end
+  end
+end
+
 if left == 0 then
   redis.call('ZREM', Q .. 'workers', dead)
   for _, lane in ipairs({'main', 'front', 'solo'}) do
-    -- Deleting a consumer discards what it still holds, so only one that holds nothing is deleted.
-    local pending = redis.pcall('XPENDING', lane_key(lane), GROUP, '-', '+', 1, dead)
-    if not pending.err and #pending == 0 then
-      redis.pcall('XGROUP', 'DELCONSUMER', lane_key(lane), GROUP, dead)
-    end
+    -- Deleting a consumer discards what it still holds: by now that is nothing.
+    redis.pcall('XGROUP', 'DELCONSUMER', lane_key(lane), GROUP, dead)
   end
   local watcher = redis.call('GET', Q .. 'watcher')
   if watcher and watcher:match('^%d+ (.+)$') == dead then redis.call('DEL', Q .. 'watcher') end

@@ -21,7 +21,10 @@ local CARRIED = {attempt = true, crashes = true, enqueued_ms = true}
 -- Returns the new token, or nil where the job is no longer this entry's (moved or final).
 local function move(lane, entry_id, to_lane, runs, crashes)
   local fields, flat = read_entry(lane, entry_id)
-  if not fields then return nil end
+  if not fields then
+    drop_entry(lane, entry_id)  -- deleted by somebody, yet still pending: it would keep its consumer for ever
+    return nil
+  end
   local id = fields['id'] or ''
   local record = job_key(id)
   local live = redis.pcall('HGET', record, 'entry')

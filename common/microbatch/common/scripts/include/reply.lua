@@ -7,8 +7,14 @@ local MESSAGE_LIMIT_BYTES = 1048576
 local replies = {}
 local has_watchers = nil
 
-local function text(value)  -- msgpack str 8
+local function text(value)  -- msgpack str 8; no id of ours is longer, and a foreign one must not raise here
+  value = value:sub(1, 255)
   return '\217' .. string.char(#value) .. value
+end
+
+-- A refused PUBLISH (such as a channel that the user may not use) must not stop half-way through a batch.
+local function publish(client, reply)
+  redis.pcall('PUBLISH', Q .. 'reply:' .. client, table.concat(reply.parts))
 end
 
 local function tell(client, fragment)
@@ -17,7 +23,7 @@ local function tell(client, fragment)
     reply = {bytes = 0, parts = {}}
     replies[client] = reply
   elseif reply.bytes + #fragment > MESSAGE_LIMIT_BYTES then
-    redis.call('PUBLISH', Q .. 'reply:' .. client, table.concat(reply.parts))
+    publish(client, reply)
     reply.bytes, reply.parts = 0, {}
   end
   reply.bytes = reply.bytes + #fragment
@@ -46,7 +52,5 @@ local function announce(client, id, state, value, keep)
 end
 
 local function send_replies()
-  for client, reply in pairs(replies) do
-    redis.call('PUBLISH', Q .. 'reply:' .. client, table.concat(reply.parts))
-  end
+  for client, reply in pairs(replies) do publish(client, reply) end
 end

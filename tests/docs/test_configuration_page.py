@@ -1,0 +1,111 @@
+"""The tables of docs/configuration.md: written from the fields, and compared with them.
+
+Rule: the fields are the truth; `python -m tests.docs.test_configuration_page` writes the tables anew.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+from pydantic.fields import FieldInfo
+
+from microbatch.common.settings import ClientSettings, QueueOverrides, RedisSettings, WorkerSettings
+from microbatch.common.settings_report import variable_of
+
+PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
+CLASSES: tuple[type[RedisSettings], ...] = (RedisSettings, ClientSettings, WorkerSettings)
+NO_VALUES = {"queue", "origins"}
+SUFFIXES = {"_bytes": "bytes", "_ms": "milliseconds", "_s": "seconds"}
+UNITS = {
+    "redis_url": "",
+    "max_queue_length": "jobs",
+    "concurrency": "batches",
+    "max_batch_size": "jobs",
+    "max_crashes": "workers",
+    "dead_max_length": "jobs",
+}
+
+
+def settings_table() -> str:
+    """Every setting once for each class that declares it."""
+    lines = [
+        "| Setting | Variable | Default | Unit | Allowed | Used by | Meaning |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for cls in CLASSES:
+        used_by = "both" if cls is RedisSettings else f"`{cls.__name__}`"
+        lines += [
+            f"| `{name}` | `{variable_of((name,))}` | {default(field)} | {unit(name)} | {allowed(field)} "
+            f"| {used_by} | {field.description} |"
+            for name, field in cls.model_fields.items()
+            if name not in NO_VALUES and (cls is RedisSettings or name not in RedisSettings.model_fields)
+        ]
+    return "\n".join(lines)
+
+
+def queue_table() -> str:
+    """Every setting that one queue may have for itself."""
+    lines = ["| Variable | Read by |", "|---|---|"]
+    for name in QueueOverrides.model_fields:
+        readers = [cls.__name__ for cls in CLASSES if name in cls.model_fields]
+        lines.append(
+            f"| `MICROBATCH_QUEUE__<queue>__{name.upper()}` | {', '.join(f'`{r}`' for r in readers)} |"
+        )
+    return "\n".join(lines)
+
+
+def unit(name: str) -> str:
+    by_suffix = (unit for suffix, unit in SUFFIXES.items() if name.endswith(suffix))
+    return UNITS[name] if name in UNITS else next(by_suffix)
+
+
+def default(field: FieldInfo) -> str:
+    if field.default is None:
+        return "unset"
+    return f"`{field.default:.12g}`" if isinstance(field.default, float) else f"`{field.default}`"
+
+
+def allowed(field: FieldInfo) -> str:
+    # A constraint on an optional value sits inside the union.
+    inner = [part for union in getattr(field.annotation, "__args__", ()) for part in union_metadata(union)]
+    ends = [
+        getattr(rule, end) for end in ("ge", "le") for rule in [*field.metadata, *inner] if hasattr(rule, end)
+    ]
+    return " to ".join(f"{end:,}" for end in ends) or "see meaning"
+
+
+def union_metadata(annotation: object) -> list[object]:
+    return [rule for field in getattr(annotation, "__metadata__", ()) for rule in field.metadata]
+
+
+def page_with_tables(page: str) -> str:
+    for label, table in (("settings", settings_table()), ("queue settings", queue_table())):
+        found = re.search(rf"(?<=<!-- {label}: )(.*?-->\n).*?(?=<!-- end of {label} -->)", page, re.DOTALL)
+        assert found, f"docs/configuration.md lost its markers for {label}"
+        page = f"{page[: found.end(1)]}\n{table}\n\n{page[found.end() :]}"
+    return page
+
+
+def test_the_tables_on_the_page_say_what_the_fields_say() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+
+    assert page == page_with_tables(page), "run: python -m tests.docs.test_configuration_page"
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_every_field_has_a_description_and_a_unit(cls: type[RedisSettings]) -> None:
+    for name, field in cls.model_fields.items():
+        assert field.description
+        if name not in NO_VALUES:
+            unit(name)
+
+
+@pytest.mark.parametrize("name", QueueOverrides.model_fields)
+def test_the_bounds_of_an_override_are_those_of_the_setting(name: str) -> None:
+    owner = next(cls for cls in reversed(CLASSES) if name in cls.model_fields)
+
+    assert allowed(QueueOverrides.model_fields[name]) == allowed(owner.model_fields[name])
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page_with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

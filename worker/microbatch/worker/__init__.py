@@ -1,0 +1,34 @@
+"""The worker side: write a processor, run a worker."""
+
+from microbatch.common.errors import (
+    AuthenticationFailed,
+    ConnectionFailed,
+    DrainTimeout,
+    MicrobatchError,
+    ProcessorError,
+    ResultMismatch,
+    SettingsError,
+)
+from microbatch.common.settings import WorkerSettings
+from microbatch.worker.batch import Batch, BatchReason, BatchResults, Job, Retry
+from microbatch.worker.processor import BatchProcessor, batch_processor
+from microbatch.worker.worker import Worker
+
+__all__ = [
+    "AuthenticationFailed",
+    "Batch",
+    "BatchProcessor",
+    "BatchReason",
+    "BatchResults",
+    "ConnectionFailed",
+    "DrainTimeout",
+    "Job",
+    "MicrobatchError",
+    "ProcessorError",
+    "ResultMismatch",
+    "Retry",
+    "SettingsError",
+    "Worker",
+    "WorkerSettings",
+    "batch_processor",
+]

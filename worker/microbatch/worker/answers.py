@@ -1,0 +1,88 @@
+"""Judge what a processor answered: exactly one outcome per job, and never another job's result.
+
+Rule: pure functions of (batch, answer). An answer of the wrong shape fails the whole batch rather than being
+stretched or cut to fit, because a shifted list would give every job its neighbour's result.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from microbatch.common.codec import encode, encode_error
+from microbatch.common.entry import Entry
+from microbatch.common.errors import PayloadError, PayloadTooLarge, ResultMismatch
+from microbatch.common.scripts import Outcome
+from microbatch.worker.batch import Batch
+
+__all__ = ["failures", "outcomes"]
+
+TRACEBACK_LIMIT_CHARS = 16_384
+MESSAGE_LIMIT_CHARS = 4_096
+
+
+def outcomes(
+    batch: Batch[Any], entries: Sequence[Entry], answer: object, *, mapping_allowed: bool, max_result_bytes: int
+) -> list[Outcome]:
+    """One outcome per job, in the batch's order.
+
+    Args:
+        batch: What the processor was given.
+        entries: The entries of the same jobs, in the same order.
+        answer: What it returned.
+        mapping_allowed: Whether results by job id are an answer (not for functions over payloads).
+        max_result_bytes: A larger encoded result fails its own job.
+
+    Raises:
+        ResultMismatch: The answer is not one result per job.
+    """
+    results = _in_order(batch, answer, mapping_allowed=mapping_allowed)
+    return [_outcome(entry, result, max_result_bytes) for entry, result in zip(entries, results, strict=True)]
+
+
+def failures(entries: Sequence[Entry], error: BaseException) -> list[Outcome]:
+    """Every job fails with this error: the processor raised it."""
+    value = _encoded(error)
+    return [Outcome(entry, succeeded=False, value=value) for entry in entries]
+
+
+def _in_order(batch: Batch[Any], answer: object, *, mapping_allowed: bool) -> Sequence[Any]:
+    if isinstance(answer, list | tuple):
+        if len(answer) != len(batch):
+            raise ResultMismatch(f"{len(answer)} results for {len(batch)} jobs")
+        return answer
+    if isinstance(answer, Mapping) and mapping_allowed:
+        ids = [job.id for job in batch]
+        missing = [job_id for job_id in ids if job_id not in answer]
+        if missing:
+            raise ResultMismatch(f"no result for job {missing[0]} (of {len(missing)} without one)")
+        if len(answer) != len(ids):
+            unknown = next(iter(set(answer) - set(ids)), None)
+            raise ResultMismatch(f"a result for {unknown!r:.200}, which is not in the batch")
+        return [answer[job_id] for job_id in ids]
+    wanted = "a list, a tuple, or a mapping by job id" if mapping_allowed else "a list or a tuple"
+    raise ResultMismatch(f"{type(answer).__name__} is no answer to a batch; return {wanted}")
+
+
+def _outcome(entry: Entry, result: Any, max_result_bytes: int) -> Outcome:
+    if isinstance(result, BaseException):
+        return Outcome(entry, succeeded=False, value=_encoded(result))
+    try:
+        return Outcome(entry, succeeded=True, value=encode(result, limit_bytes=max_result_bytes))
+    except PayloadTooLarge as error:
+        return Outcome(entry, succeeded=False, value=encode_error("ResultTooLarge", str(error)))
+    except PayloadError as error:
+        return Outcome(entry, succeeded=False, value=encode_error("PayloadError", f"the result: {error}"))
+
+
+def _encoded(error: BaseException) -> bytes:
+    try:
+        message = str(error)
+    except Exception as broken:  # noqa: BLE001 - a user's __str__ may raise anything
+        message = f"(its message cannot be shown: {type(broken).__name__})"
+    try:
+        text = "".join(traceback.format_exception(error))
+    except Exception as broken:  # noqa: BLE001 - as above
+        text = f"(its traceback cannot be shown: {type(broken).__name__})"
+    return encode_error(type(error).__name__, message[:MESSAGE_LIMIT_CHARS], text[-TRACEBACK_LIMIT_CHARS:])

@@ -1,0 +1,126 @@
+"""What a processor sees: a batch of jobs, and what it may answer.
+
+Rule: these are views of what Redis delivered; nothing here talks to Redis or knows how a batch came about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Generic, Literal, TypeVar, overload
+
+from microbatch.common.entry import Entry
+from microbatch.common.identifiers import job_id
+
+__all__ = ["Batch", "BatchReason", "BatchResults", "Job", "Retry"]
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+BatchReason = Literal["size", "wait", "recovery", "budget"]
+"""Why a batch left: full; its oldest job had waited long enough; jobs of a dead or leaving worker; its bytes."""
+
+BatchResults = Sequence[R | Exception] | Mapping[str, R | Exception]
+"""What `process` answers: one result per job in order, or by job id; an exception fails that job alone."""
+
+
+class Retry(Exception):  # noqa: N818 - the public name; it asks for something, it is not an error
+    """Ask for another run: returned in a job's place, or raised for the whole batch.
+
+    Attributes:
+        delay_s: How long to wait before the next run, in seconds; None leaves it to the queue's backoff.
+    """
+
+    def __init__(self, reason: str = "", *, delay_s: float | None = None) -> None:
+        super().__init__(reason or "the processor asked for another run")
+        self.delay_s = delay_s
+
+
+class Job(Generic[P]):
+    """One item of work.
+
+    Attributes:
+        payload: What the producer submitted.
+        queue: The queue's name.
+        headers: What the producer sent along; empty where it sent nothing.
+    """
+
+    __slots__ = ("_entry", "headers", "payload", "queue")
+
+    def __init__(self, queue: str, entry: Entry, payload: P, headers: Mapping[str, Any]) -> None:
+        self.queue = queue
+        self._entry = entry
+        self.payload = payload
+        self.headers = headers
+
+    @property
+    def id(self) -> str:
+        """The full id, `queue/local`: the same in every run, so it makes side effects idempotent."""
+        return job_id(self.queue, self._entry.local)
+
+    @property
+    def attempt(self) -> int:
+        """Which run of the job this is, from 1."""
+        return self._entry.attempt
+
+    @property
+    def enqueued_at(self) -> datetime:
+        """When the job was accepted, by Redis's clock."""
+        return datetime.fromtimestamp(self._entry.enqueued_ms / 1000, UTC)
+
+    @property
+    def priority(self) -> int:
+        """Higher goes first; 0 is the default."""
+        return 0
+
+    @property
+    def batch_key(self) -> str | None:
+        """Only jobs of one key ride together; None where the producer named none."""
+        return None
+
+    @property
+    def deadline(self) -> datetime | None:
+        """By when the job must have started; None where there is no deadline."""
+        return None
+
+    def __repr__(self) -> str:
+        return f"<Job {self.id} attempt={self.attempt}>"
+
+
+class Batch(Sequence[Job[P]]):
+    """The jobs of one call, oldest first.
+
+    Attributes:
+        id: The batch's id; also in the status of each of its jobs.
+        queue: The queue's name.
+        reason: Why it left when it did.
+    """
+
+    __slots__ = ("_jobs", "id", "queue", "reason")
+
+    def __init__(self, batch_id: str, queue: str, reason: BatchReason, jobs: Sequence[Job[P]]) -> None:
+        self.id = batch_id
+        self.queue = queue
+        self.reason = reason
+        self._jobs = jobs
+
+    @property
+    def payloads(self) -> list[P]:
+        """The payloads, in order."""
+        return [job.payload for job in self._jobs]
+
+    @overload
+    def __getitem__(self, index: int) -> Job[P]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Job[P]]: ...
+    def __getitem__(self, index: int | slice) -> Job[P] | Sequence[Job[P]]:
+        return self._jobs[index]
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def __iter__(self) -> Iterator[Job[P]]:
+        return iter(self._jobs)
+
+    def __repr__(self) -> str:
+        return f"<Batch {self.id} queue={self.queue} jobs={len(self)} reason={self.reason}>"

@@ -1,0 +1,142 @@
+"""The claim loop of one queue: take a batch for each free slot, sleep when there is none.
+
+Rule: it claims only for a free slot (no prefetch), it never waits on the server (the wait is a local timer
+plus the bell), and the same batch id is claimed again until a reply has come, so that no claim is ever lost.
+It is in the queue's `idle` set only while it has a free slot and is not quiet.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from microbatch.common.connection import Connection, backoff_s
+from microbatch.common.errors import MicrobatchError
+from microbatch.common.identifiers import new_batch_id
+from microbatch.common.keys import QueueKeys
+from microbatch.common.scripts import Call, Claimed, ClaimReply, Idle, Watch, claim, step_aside
+from microbatch.common.settings import QueueSettings
+from microbatch.worker.bell import Bell
+from microbatch.worker.ledger import Ledger
+
+__all__ = ["MAX_BATCH_BYTES", "Claimer"]
+
+log = logging.getLogger("microbatch.worker")
+MAX_BATCH_BYTES = 16 << 20
+NEWER_PAUSE_S = 1.0
+
+
+class Claimer:
+    """Claims for one queue; what it claimed it hands to `on_batch`, which enters it into the ledger."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        worker_id: str,
+        settings: QueueSettings,
+        ledger: Ledger,
+        bell: Bell,
+        on_batch: Callable[[str, Claimed], None],
+    ) -> None:
+        self.bell = bell
+        self.is_idle = False
+        self._connection = connection
+        self._worker_id = worker_id
+        self._settings = settings
+        self._keys = QueueKeys(settings.queue)
+        self._ledger = ledger
+        self._on_batch = on_batch
+        self._quiet = False
+        self._leaving = False
+        self._aside = False
+
+    def quiet(self) -> None:
+        """Stop claiming, until `resume`."""
+        self._quiet = True
+        self.bell.ring()
+
+    def resume(self) -> None:
+        """Claim again."""
+        self._quiet = False
+        self.bell.ring()
+
+    def leave(self) -> None:
+        """Stop claiming for good; `run` returns."""
+        self._leaving = True
+        self.bell.ring()
+
+    async def run(self) -> None:
+        """Claim until `leave`."""
+        batch_id = new_batch_id()
+        failures = 0
+        while not self._leaving:
+            if self._quiet:
+                await self._stand_aside()
+                continue
+            if not self._ledger.has_free_slot:
+                await self._wait_for_slot()
+                continue
+            self._aside = False
+            self.bell.silence()
+            self._ledger.expect(batch_id)
+            try:
+                reply = await self._connection.run(self._claim(batch_id))
+            except MicrobatchError as error:
+                log.warning("queue %s: claim failed: %s", self._keys.queue, error)
+                await asyncio.sleep(backoff_s(failures + 3))
+                failures += 1
+                continue  # under the same batch id: the claim may have been executed
+            failures = 0
+            if isinstance(reply, Claimed):
+                self._on_batch(batch_id, reply)
+                batch_id = new_batch_id()
+                if any(entry.newer for entry in reply.entries):
+                    await asyncio.sleep(NEWER_PAUSE_S)  # newer workers first, or it comes straight back
+                continue
+            self._ledger.expect(None)
+            await self._sleep(reply)
+
+    async def step_aside(self, *, leaving: bool) -> None:
+        """Tell Redis that this worker takes no work; a failure is left to the heartbeat limit."""
+        try:
+            await self._connection.run(step_aside(self._keys, self._worker_id, leaving=leaving))
+        except MicrobatchError as error:
+            log.warning("queue %s: stepping aside failed: %s", self._keys.queue, error)
+
+    def _claim(self, batch_id: str) -> Call[ClaimReply]:
+        return claim(
+            self._keys,
+            self._worker_id,
+            batch_id,
+            max_batch_size=self._settings.max_batch_size,
+            max_wait_ms=self._settings.max_wait_ms,
+            max_batch_bytes=MAX_BATCH_BYTES,
+        )
+
+    async def _sleep(self, reply: Watch | Idle) -> None:
+        if isinstance(reply, Watch):
+            await self.bell.wait(reply.wait_s)
+            return
+        self.is_idle = True
+        try:
+            await self.bell.wait()
+        finally:
+            self.is_idle = False
+
+    async def _wait_for_slot(self) -> None:
+        """Sleep until a slot is free; a wake that arrives meanwhile goes to another worker."""
+        self.bell.silence()
+        if self._ledger.has_free_slot:
+            return
+        await self.bell.wait()
+        if not self._ledger.has_free_slot and not self._leaving and not self._quiet:
+            await self.step_aside(leaving=False)
+
+    async def _stand_aside(self) -> None:
+        if not self._aside:
+            self._aside = True
+            await self.step_aside(leaving=False)
+        self.bell.silence()
+        if self._quiet and not self._leaving:
+            await self.bell.wait()

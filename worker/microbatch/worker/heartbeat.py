@@ -1,0 +1,164 @@
+"""The heartbeat: a thread of its own that says that this worker lives, and looks after the others.
+
+Rule: it has its own connection and needs neither the loop nor the processor, so that a long or blocking
+batch never looks dead; but it falls silent when the loop has been stuck for too long. Whoever is alive takes
+over whoever is not: there is no leader. It never touches a batch that the loop runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from microbatch.common.connection import BlockingConnection
+from microbatch.common.errors import MicrobatchError
+from microbatch.common.scripts import heartbeat, release, takeover
+from microbatch.worker.vitality import Vitality, beat_interval_s
+
+if TYPE_CHECKING:
+    from microbatch.common.settings import WorkerSettings
+    from microbatch.worker.queue_agent import QueueAgent
+
+__all__ = ["Heartbeat"]
+
+log = logging.getLogger("microbatch.worker")
+
+
+class Heartbeat:
+    """Beats for every queue of a worker.
+
+    Args:
+        connection: Its own; closed when it stops.
+        worker_id: Who beats.
+        settings: Limits.
+        agents: The queues; read from the thread, never changed.
+    """
+
+    def __init__(
+        self,
+        connection: BlockingConnection,
+        worker_id: str,
+        settings: WorkerSettings,
+        agents: Sequence[QueueAgent],
+    ) -> None:
+        self._connection = connection
+        self._worker_id = worker_id
+        self._settings = settings
+        self._agents = agents
+        self._interval_s = beat_interval_s(settings.heartbeat_limit_s)
+        self._limit_ms = round(settings.heartbeat_limit_s * 1000)
+        self._vitality = Vitality(settings.loop_stall_limit_s, time.monotonic())
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="microbatch-heartbeat", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._was_stalled = False
+
+    def start(self) -> None:
+        """Begin to beat; called on the loop."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Stop beating and close the connection."""
+        self._stop.set()
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join, self._settings.command_timeout_s * 2)
+        self._connection.close()
+
+    def hand_back_all(self) -> int:
+        """Hand every batch back over this connection, from any thread, without the loop's help.
+
+        Raises:
+            MicrobatchError: Redis does not answer; other workers take the batches over in time.
+        """
+        moved = 0
+        for agent in self._agents:
+            for batch_id in agent.ledger.batch_ids():
+                left = 1
+                while left:
+                    released = self._connection.run(
+                        release(agent.keys, self._worker_id, batch_id, ran=True),
+                        timeout_s=min(2.0, self._settings.command_timeout_s),
+                    )
+                    moved += released.moved
+                    left = released.left
+        return moved
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._interval_s):
+            self._post(self._tick)
+            if self._vitality.is_stalled(time.monotonic()):
+                if not self._was_stalled:
+                    log.error("the event loop is stuck: the heartbeat falls silent, others will take the jobs")
+                self._was_stalled = True
+                continue
+            self._was_stalled = False
+            try:
+                for agent in self._agents:
+                    self._beat(agent)
+                self._vitality.beat_succeeded()
+            except MicrobatchError as error:
+                self._vitality.beat_failed()
+                log.warning("no heartbeat: %s", error)
+
+    def _beat(self, agent: QueueAgent) -> None:
+        look = self._connection.run(
+            heartbeat(
+                agent.keys,
+                self._worker_id,
+                agent.ledger.batch_ids(),
+                heartbeat_limit_ms=self._limit_ms,
+                stale_claim_ms=round(self._settings.command_timeout_s * 2000),
+                idle=agent.claimer.is_idle,
+            )
+        )
+        if look.work_waits and agent.claimer.is_idle:
+            self._post(agent.bell.ring)
+        for batch_id in look.orphans:
+            released = self._connection.run(release(agent.keys, self._worker_id, batch_id, ran=False))
+            log.warning("queue %s: handed %d orphaned jobs back", agent.settings.queue, released.moved)
+        if self._vitality.may_judge:
+            for dead in look.dead:
+                self._take_over(agent, dead)
+
+    def _take_over(self, agent: QueueAgent, dead: str) -> None:
+        if dead == self._worker_id:
+            return
+        while True:
+            taken = self._connection.run(
+                takeover(
+                    agent.keys,
+                    self._worker_id,
+                    dead,
+                    heartbeat_limit_ms=self._limit_ms,
+                    max_crashes=self._settings.max_crashes,
+                    ttl_ms=round(agent.settings.result_ttl_s * 1000),
+                )
+            )
+            if taken.moved < 0:
+                return
+            if taken.moved or taken.failed:
+                log.warning(
+                    "queue %s: took %d jobs over from dead worker %s, failed %d that kill their workers",
+                    agent.settings.queue,
+                    taken.moved,
+                    dead,
+                    taken.failed,
+                )
+                self._post(agent.bell.ring)
+            if not taken.left:
+                return
+
+    def _tick(self) -> None:
+        self._vitality.ticked(time.monotonic())
+
+    def _post(self, callback: object) -> None:
+        assert self._loop is not None  # noqa: S101 - start() sets it before the thread runs
+        try:
+            self._loop.call_soon_threadsafe(callback)  # type: ignore[arg-type]
+        except RuntimeError:
+            self._stop.set()  # the loop is closed: nobody is left to beat for

@@ -1,0 +1,61 @@
+"""The batches that one queue holds in this process: the one record of what must be settled or handed back.
+
+Rule: a batch is entered before it is claimed (its id is chosen here, so a claim whose reply was lost is still
+known) and struck out when it is settled or handed back. The loop writes; the heartbeat thread and the signal
+handler only read, each in one step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+__all__ = ["Ledger"]
+
+
+class Ledger:
+    """Batches in flight of one queue, and the free slots that are left.
+
+    Args:
+        slots: How many batches may be in flight.
+        on_free_slot: Called on the loop when a slot became free.
+    """
+
+    def __init__(self, slots: int, on_free_slot: Callable[[], None]) -> None:
+        self.slots = slots
+        self._on_free_slot = on_free_slot
+        self._claiming: str | None = None
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def has_free_slot(self) -> bool:
+        """Whether another batch may be claimed."""
+        return len(self._running) < self.slots
+
+    @property
+    def running(self) -> int:
+        """How many batches are in flight."""
+        return len(self._running)
+
+    def batch_ids(self) -> list[str]:
+        """Every batch that Redis may hold for us; safe to call from any thread."""
+        claiming = self._claiming
+        return [*list(self._running), *([claiming] if claiming else [])]
+
+    def expect(self, batch_id: str | None) -> None:
+        """A claim under this id is about to be sent; None: its reply said that there is no batch."""
+        self._claiming = batch_id
+
+    def enter(self, batch_id: str, task: asyncio.Task[None]) -> None:
+        """The expected batch is running."""
+        self._running[batch_id] = task
+        self._claiming = None
+
+    def strike(self, batch_id: str) -> None:
+        """The batch is settled, or handed back."""
+        self._running.pop(batch_id, None)
+        self._on_free_slot()
+
+    def tasks(self) -> dict[str, asyncio.Task[None]]:
+        """The tasks of the batches in flight."""
+        return dict(self._running)

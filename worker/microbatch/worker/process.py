@@ -1,0 +1,183 @@
+"""A worker as a process: its loop in a thread, its signals in the main thread.
+
+Rule: Python runs signal handlers in the main thread, so that thread does nothing else: a processor that blocks
+the loop cannot make the second signal deaf. The first TERM or INT drains; a second one, or the deadline,
+hands the rest back over the heartbeat's connection and leaves at once. TSTP quiets, CONT resumes, USR1 dumps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import faulthandler
+import logging
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from microbatch.common.errors import DrainTimeout, MicrobatchError
+
+if TYPE_CHECKING:
+    from microbatch.worker.worker import Worker
+
+__all__ = ["run_in_process"]
+
+log = logging.getLogger("microbatch.worker")
+GRACE_S = 3.0
+_DONE = 0
+_SIGNALS = ("SIGTERM", "SIGINT", "SIGTSTP", "SIGCONT", "SIGUSR1")
+
+
+def run_in_process(worker: Worker, *, burst: bool) -> None:
+    """Run `worker` until it has left; see `Worker.run`."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        raise RuntimeError("Worker.run() blocks; inside a running event loop use `async with worker:`")
+    events: SimpleQueue[int] = SimpleQueue()
+    shell = _LoopThread(worker, burst=burst, on_done=lambda: events.put(_DONE))
+    with _signals_to(events):
+        shell.start()
+        _supervise(worker, shell, events)
+    shell.result()
+
+
+class _LoopThread:
+    """The thread in which the worker's event loop runs."""
+
+    def __init__(self, worker: Worker, *, burst: bool, on_done: Callable[[], None]) -> None:
+        self._worker = worker
+        self._burst = burst
+        self._on_done = on_done
+        self._leave = asyncio.Event()
+        self._told_to_leave = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="microbatch-worker", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def call(self, function: Callable[[], None]) -> None:
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # the loop has just closed: it has left already
+                loop.call_soon_threadsafe(function)
+
+    def leave(self) -> None:
+        """Begin to drain."""
+        self._told_to_leave = True  # also where the loop does not run yet
+        self.call(self._leave.set)
+
+    def result(self) -> None:
+        """Wait for the end and raise what ended it."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                self._loop = runner.get_loop()
+                runner.run(self._main())
+        except BaseException as error:  # noqa: BLE001 - raised again by result(), in the main thread
+            self._error = error
+        finally:
+            self._on_done()
+
+    async def _main(self) -> None:
+        if self._told_to_leave:
+            return
+        started = asyncio.ensure_future(self._worker.start())
+        leaving = asyncio.ensure_future(self._leave.wait())
+        await asyncio.wait((started, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not started.done():  # told to leave while it was starting
+            started.cancel()
+            await asyncio.gather(started, return_exceptions=True)
+            return
+        try:
+            started.result()
+        except BaseException:
+            leaving.cancel()
+            raise
+        dry = asyncio.ensure_future(self._worker.wait_until_dry()) if self._burst else None
+        await asyncio.wait({leaving, dry} if dry else {leaving}, return_when=asyncio.FIRST_COMPLETED)
+        for waiting in (leaving, dry):
+            if waiting is not None:
+                waiting.cancel()
+        handed_back = await self._worker.stop()
+        if dry is not None and dry.done() and not dry.cancelled():
+            dry.result()
+        if handed_back:
+            raise DrainTimeout(handed_back)
+
+
+def _supervise(worker: Worker, shell: _LoopThread, events: SimpleQueue[int]) -> None:
+    deadline_s: float | None = None
+    while True:
+        try:
+            event = events.get(timeout=None if deadline_s is None else max(0.0, deadline_s - time.monotonic()))
+        except Empty:
+            _hand_back_now(worker, "the drain deadline passed")
+        if event == _DONE:
+            return
+        if event in {signal.SIGTERM, signal.SIGINT}:
+            if deadline_s is not None:
+                _hand_back_now(worker, "a second signal came")
+            log.warning("%s: draining (at most %g s)", signal.Signals(event).name, worker.settings.drain_timeout_s)
+            # The loop keeps the deadline itself; this one is for a loop that is blocked.
+            deadline_s = time.monotonic() + worker.settings.drain_timeout_s + GRACE_S
+            shell.leave()
+        elif event == getattr(signal, "SIGTSTP", None):
+            log.warning("SIGTSTP: quiet, no new claims")
+            shell.call(worker.quiet)
+        elif event == getattr(signal, "SIGCONT", None):
+            log.warning("SIGCONT: claiming again")
+            shell.call(worker.resume)
+        elif event == getattr(signal, "SIGUSR1", None):
+            log.warning("SIGUSR1: %r", worker)
+            faulthandler.dump_traceback(file=sys.__stderr__ or sys.stderr, all_threads=True)
+
+
+def _hand_back_now(worker: Worker, why: str) -> None:
+    handed_back = 0
+    if worker.heartbeat is not None:
+        try:
+            handed_back = worker.heartbeat.hand_back_all()
+        except MicrobatchError as error:
+            log.error("could not hand back: %s; other workers take over after the heartbeat limit", error)
+    log.warning("%s: handed %d jobs back, leaving at once", why, handed_back)
+    raise DrainTimeout(handed_back)
+
+
+@contextlib.contextmanager
+def _signals_to(events: SimpleQueue[int]) -> Iterator[None]:
+    """Route the signals to the queue while the worker runs, if this is the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    names = [name for name in _SIGNALS if hasattr(signal, name)]
+    previous: dict[int, Any] = {}
+    for name in names:
+        number = getattr(signal, name)
+        previous[number] = signal.signal(number, lambda received, _frame: events.put(received))
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed; else the standard loop."""
+    try:
+        import uvloop  # noqa: PLC0415 - the `speed` extra
+    except ImportError:
+        return None
+    return uvloop.new_event_loop  # type: ignore[no-any-return, unused-ignore]

@@ -1,0 +1,200 @@
+"""The user's side of a worker: a class, or a decorated function, that turns a batch into results.
+
+Rule: a processor declares (queue, sizes, waits) and processes; it never sees Redis. Declarations are checked
+when the processor is made, so that a wrong one fails at import and not at the first job.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Awaitable, Callable
+from typing import Any, ClassVar, Generic, TypeVar
+
+from microbatch.common.errors import ProcessorError
+from microbatch.common.identifiers import check_queue
+from microbatch.worker.batch import Batch, BatchResults
+
+__all__ = ["DECLARABLE", "BatchProcessor", "FunctionProcessor", "batch_processor", "declared", "instance_of"]
+
+P = TypeVar("P")
+R = TypeVar("R")
+
+DECLARABLE = ("max_batch_size", "max_wait_ms", "concurrency", "max_result_bytes", "result_ttl_s")
+"""What a processor may declare for its queue; anything else comes from the settings."""
+
+
+class BatchProcessor(Generic[P, R]):
+    """Turns batches of one queue into results. Subclass it and write `process`.
+
+    Attributes:
+        queue: Whose jobs it processes. Required.
+        max_batch_size: The most jobs of a call; None leaves it to the settings.
+        max_wait_ms: How long the oldest job may wait for others, in milliseconds; None: the settings.
+        concurrency: Batches in flight per process; None: the settings.
+        max_result_bytes: The largest encoded result; None: the settings.
+        result_ttl_s: How long results are kept, in seconds; None: the settings.
+    """
+
+    queue: str = ""
+    max_batch_size: int | None = None
+    max_wait_ms: float | None = None
+    concurrency: int | None = None
+    max_result_bytes: int | None = None
+    result_ttl_s: float | None = None
+
+    takes_payloads: ClassVar[bool] = False
+
+    async def setup(self) -> None:
+        """Run once before the first claim: load the model, open the database. Plain `def` works too."""
+
+    def process(self, batch: Batch[P]) -> BatchResults[R] | Awaitable[BatchResults[R]]:
+        """Process a batch; `async def`, or plain `def`, which runs in a thread.
+
+        Returns:
+            One result per job: a list in order, or a mapping from exactly the batch's job ids. An exception
+            in a job's place fails that job alone; one that is raised fails the batch.
+        """
+        raise NotImplementedError
+
+    async def teardown(self) -> None:
+        """Run once after the drain. Plain `def` works too."""
+
+    @property
+    def is_async(self) -> bool:
+        """Whether `process` runs on the event loop rather than in a thread."""
+        return inspect.iscoroutinefunction(self.process)
+
+    @property
+    def name(self) -> str:
+        """What logs call it."""
+        return type(self).__name__
+
+
+class FunctionProcessor(BatchProcessor[P, R]):
+    """A decorated function. Calling it calls the function itself, as in a unit test."""
+
+    def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
+        self.function = function
+        self.takes_payloads = not _takes_batch(function)  # type: ignore[misc] # the instance's own answer
+        for name, value in options.items():
+            setattr(self, name, value)
+        self.__doc__ = function.__doc__
+        self.__wrapped__ = function
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+    def process(self, batch: Batch[P]) -> Any:
+        """Hand the function what its annotation asks for."""
+        return self.function(batch.payloads if self.takes_payloads else batch)
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the function is `async def`."""
+        return inspect.iscoroutinefunction(self.function)
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return getattr(self.function, "__name__", "function")
+
+    def __repr__(self) -> str:
+        return f"<batch_processor {self.name} queue={self.queue}>"
+
+
+def batch_processor(
+    *,
+    queue: str,
+    max_batch_size: int | None = None,
+    max_wait_ms: float | None = None,
+    **options: Any,
+) -> Callable[[Callable[..., Any]], FunctionProcessor[Any, Any]]:
+    """Make a function over a list of payloads (or over a `Batch`, if so annotated) a processor.
+
+    Args:
+        queue: Whose jobs it processes.
+        max_batch_size: The most jobs of a call; None leaves it to the settings.
+        max_wait_ms: How long the oldest job may wait for others, in milliseconds; None: the settings.
+        **options: `concurrency`, `max_result_bytes`, `result_ttl_s`, as in `BatchProcessor`.
+
+    Raises:
+        ProcessorError: A wrong queue name, an unknown option, or a function that takes no batch.
+    """
+    given = {"queue": queue, "max_batch_size": max_batch_size, "max_wait_ms": max_wait_ms, **options}
+
+    def decorate(function: Callable[..., Any]) -> FunctionProcessor[Any, Any]:
+        unknown = sorted(set(given) - {"queue", *DECLARABLE})
+        if unknown:
+            raise ProcessorError(f"batch_processor has no option {unknown[0]!r}; it has {', '.join(DECLARABLE)}")
+        if not callable(function):
+            raise ProcessorError(f"batch_processor decorates a function, not {function!r}")
+        processor: FunctionProcessor[Any, Any] = FunctionProcessor(function, given)
+        _check(processor)
+        return processor
+
+    return decorate
+
+
+def instance_of(candidate: object) -> BatchProcessor[Any, Any]:
+    """The processor that `candidate` names: a decorated function, a class, or an instance.
+
+    Raises:
+        ProcessorError: It is none of these, or cannot be made.
+    """
+    if isinstance(candidate, type) and issubclass(candidate, BatchProcessor):
+        kind = candidate
+        try:
+            candidate = kind()
+        except TypeError as error:
+            raise ProcessorError(f"{kind.__name__} needs arguments: pass an instance ({error})") from error
+    if not isinstance(candidate, BatchProcessor):
+        raise ProcessorError(
+            f"{candidate!r:.80} is no processor: decorate it with @batch_processor(queue=...), "
+            "or subclass BatchProcessor"
+        )
+    _check(candidate)
+    return candidate
+
+
+def declared(processor: BatchProcessor[Any, Any]) -> dict[str, object]:
+    """What the processor declares for its queue, by setting name."""
+    return {name: getattr(processor, name) for name in DECLARABLE if getattr(processor, name) is not None}
+
+
+def _check(processor: BatchProcessor[Any, Any]) -> None:
+    try:
+        check_queue(processor.queue)
+    except ValueError as error:
+        raise ProcessorError(f"{processor.name}: {error}") from error
+    if type(processor).process is BatchProcessor.process:
+        raise ProcessorError(f"{processor.name} has no `process` method")
+    if isinstance(processor, FunctionProcessor) and not _takes_one(processor.function):
+        raise ProcessorError(f"{processor.name} must take one argument: the payloads, or a Batch")
+
+
+def _takes_one(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind(None)
+    except TypeError:
+        return False
+    except ValueError:  # a builtin without a signature: its call will tell
+        return True
+    return True
+
+
+def _takes_batch(function: Callable[..., Any]) -> bool:
+    """Whether the first parameter is annotated `Batch` or `Batch[...]`, also as a string."""
+    try:
+        parameters = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return False
+    if not parameters:
+        return False
+    try:
+        hint = typing.get_type_hints(function).get(parameters[0])
+    except Exception:  # noqa: BLE001 - a name that only type checkers see: judge the annotation's text
+        hint = getattr(function, "__annotations__", {}).get(parameters[0])
+    if isinstance(hint, str):
+        return hint.partition("[")[0].rpartition(".")[2].strip() == "Batch"
+    return hint is Batch or typing.get_origin(hint) is Batch

@@ -1,0 +1,158 @@
+"""One queue in one worker process: its claim loop, its batches in flight, its processor.
+
+Rule: a claimed batch ends here in exactly one of three ways: settled, handed back, or (when this process
+dies) taken over by another worker. Nothing is acknowledged before it was processed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from dataclasses import dataclass
+from typing import Any, cast
+
+from microbatch.common.connection import Connection
+from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
+from microbatch.common.scripts import BatchFacts, Claimed, join, queue_status
+from microbatch.common.settings import QueueSettings, WorkerSettings
+from microbatch.worker.assembly import assemble
+from microbatch.worker.batch import Batch, BatchReason
+from microbatch.worker.bell import Bell
+from microbatch.worker.claimer import Claimer
+from microbatch.worker.ledger import Ledger
+from microbatch.worker.processor import BatchProcessor
+from microbatch.worker.runner import Runner
+from microbatch.worker.settler import Settler
+
+__all__ = ["AgentParts", "QueueAgent"]
+
+log = logging.getLogger("microbatch.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class AgentParts:
+    """What the agents of a worker share."""
+
+    connection: Connection
+    worker_id: str
+    settings: WorkerSettings
+
+
+class QueueAgent:
+    """A queue's share of a worker."""
+
+    def __init__(self, parts: AgentParts, processor: BatchProcessor[Any, Any], settings: QueueSettings) -> None:
+        self.keys = QueueKeys(settings.queue)
+        self.settings = settings
+        self.runner = Runner(processor, settings)
+        self.bell = Bell()
+        self.ledger = Ledger(settings.concurrency, self.bell.ring)
+        self.claimer = Claimer(
+            parts.connection, parts.worker_id, settings, self.ledger, self.bell, self._begin
+        )
+        self._parts = parts
+        self._settler = Settler(
+            parts.connection, self.keys, parts.settings, round(settings.result_ttl_s * 1000)
+        )
+        self._claiming: asyncio.Task[None] | None = None
+        self._begun: set[str] = set()
+        self._abandoned = False
+
+    async def join(self) -> None:
+        """Announce this worker at its queue.
+
+        Raises:
+            MicrobatchError: Redis cannot be reached or refuses.
+        """
+        mine = (self.settings.max_batch_size, f"{self.settings.max_wait_ms:g}")
+        previous = await self._parts.connection.run(
+            join(self.keys, self._parts.worker_id, max_batch_size=mine[0], max_wait_ms=self.settings.max_wait_ms)
+        )
+        await self._parts.connection.execute("SADD", KNOWN_QUEUES, self.settings.queue)
+        if previous.max_batch_size and (previous.max_batch_size, previous.max_wait_ms) != (str(mine[0]), mine[1]):
+            log.warning(
+                "queue %s: this worker declares max_batch_size=%s max_wait_ms=%s, another one declared %s and %s",
+                self.settings.queue,
+                *mine,
+                previous.max_batch_size,
+                previous.max_wait_ms,
+            )
+
+    def start(self) -> None:
+        """Begin to claim."""
+        self._claiming = asyncio.create_task(self.claimer.run(), name=f"microbatch-claim-{self.settings.queue}")
+
+    async def is_dry(self) -> bool:
+        """Whether nothing waits and nothing is in flight here."""
+        if self.ledger.running:
+            return False
+        status = await self._parts.connection.run(
+            queue_status(self.keys, heartbeat_limit_ms=round(self._parts.settings.heartbeat_limit_s * 1000))
+        )
+        return status.waiting == 0 and not self.ledger.running
+
+    async def stop_claiming(self) -> None:
+        """Let the claim loop end; a claim that is on its way is awaited, and its batch still runs."""
+        self.claimer.leave()
+        if self._claiming is not None:
+            await asyncio.gather(self._claiming, return_exceptions=True)
+            self._claiming = None
+
+    async def drain(self) -> None:
+        """Wait until every batch in flight is settled."""
+        while tasks := self.ledger.tasks():
+            await asyncio.wait(tasks.values())
+
+    async def hand_back(self) -> int:
+        """Give up what is in flight: hand it back at once; returns how many jobs went."""
+        moved = 0
+        self._abandoned = self.ledger.running > 0
+        for batch_id in self.ledger.batch_ids():
+            ran = batch_id in self._begun
+            moved += await self._settler.hand_back(self._parts.worker_id, batch_id, ran=ran)
+            task = self.ledger.tasks().get(batch_id)
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await asyncio.wait({task}, timeout=0)
+        return moved
+
+    def _begin(self, batch_id: str, claimed: Claimed) -> None:
+        task = asyncio.create_task(self._process(batch_id, claimed), name=f"microbatch-batch-{batch_id}")
+        self.ledger.enter(batch_id, task)
+        task.add_done_callback(lambda done: self._end(batch_id, done))
+
+    def _end(self, batch_id: str, task: asyncio.Task[None]) -> None:
+        self._begun.discard(batch_id)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # A bug of ours: the jobs stay claimed, so the heartbeat hands them back as orphans.
+            log.error("queue %s: batch %s broke", self.settings.queue, batch_id, exc_info=error)
+        self.ledger.strike(batch_id)
+
+    async def _process(self, batch_id: str, claimed: Claimed) -> None:
+        sorted_ = assemble(self.settings.queue, claimed.entries)
+        size = len(sorted_.jobs)
+        facts = BatchFacts(self._parts.worker_id, batch_id, claimed.reason, size, claimed.claimed_ms)
+        for entry, fault in sorted_.faulty:
+            await self._settler.quarantine(facts, entry, fault)
+        outcomes = []
+        if sorted_.jobs:
+            self._begun.add(batch_id)
+            batch = Batch(batch_id, self.settings.queue, cast(BatchReason, claimed.reason), sorted_.jobs)
+            outcomes = await self.runner.run(batch, sorted_.entries)
+        await self._settler.settle(facts, outcomes, close=not sorted_.newer)
+        if sorted_.newer:
+            log.warning(
+                "queue %s: handed %d jobs of a later version back", self.settings.queue, sorted_.newer
+            )
+            await self._settler.hand_back(self._parts.worker_id, batch_id, ran=False)
+        log.debug("queue %s: batch %s of %d (%s) settled", self.settings.queue, batch_id, size, claimed.reason)
+
+    async def leave(self) -> None:
+        """Be forgotten by the queue, then release what the processor holds."""
+        await self.claimer.step_aside(leaving=True)
+        if self._abandoned:  # its thread may be stuck in `process`: a teardown beside it could only hang
+            log.warning("queue %s: no teardown, a batch was abandoned", self.settings.queue)
+        else:
+            await self.runner.teardown()

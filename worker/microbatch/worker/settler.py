@@ -1,0 +1,114 @@
+"""Write outcomes to Redis, however long Redis stays away.
+
+Rule: an outcome is repeated until Redis has answered: the work is done, and only here is it known. A
+script call that was executed although its reply was lost answers `replay`, which is a success. Outcomes
+that come too late (the job moved on, or is final) are dropped and counted, never forced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from microbatch.common.connection import Connection, backoff_s
+from microbatch.common.entry import Entry
+from microbatch.common.errors import MicrobatchError
+from microbatch.common.keys import QueueKeys
+from microbatch.common.scripts import BatchFacts, Call, Fault, Outcome, SettleCode, quarantine, release, settle
+from microbatch.common.settings import WorkerSettings
+
+__all__ = ["Settler"]
+
+T = TypeVar("T")
+log = logging.getLogger("microbatch.worker")
+CHUNK_JOBS = 256
+CHUNK_BYTES = 1 << 20
+REFUSED_PAUSE_S = 1.0
+
+
+class Settler:
+    """Settles, quarantines and hands back for one queue."""
+
+    def __init__(self, connection: Connection, keys: QueueKeys, settings: WorkerSettings, ttl_ms: int) -> None:
+        self._connection = connection
+        self._keys = keys
+        self._settings = settings
+        self._ttl_ms = ttl_ms
+        self.dropped = 0
+
+    async def settle(self, facts: BatchFacts, outcomes: Sequence[Outcome], *, close: bool) -> None:
+        """Write the outcomes of a batch; `close` where nothing of the batch is left afterwards."""
+        chunks = list(_chunks(outcomes))
+        for index, chunk in enumerate(chunks):
+            last = close and index == len(chunks) - 1
+            codes = await self._insist(settle(self._keys, facts, chunk, ttl_ms=self._ttl_ms, close=last))
+            if codes is not None:
+                self._note(facts, chunk, codes)
+
+    async def quarantine(self, facts: BatchFacts, entry: Entry, fault: Fault) -> None:
+        """Move an entry that nothing can process to the dead stream."""
+        log.warning("queue %s: quarantined entry %s: %s", self._keys.queue, entry.token, fault.message)
+        await self._insist(
+            quarantine(
+                self._keys,
+                (facts.worker, facts.batch),
+                entry,
+                fault,
+                ttl_ms=self._ttl_ms,
+                dead_max_length=self._settings.dead_max_length,
+            )
+        )
+
+    async def hand_back(self, worker: str, batch_id: str, *, ran: bool) -> int:
+        """Hand what is left of a batch back to its queue; returns how many jobs went."""
+        moved = 0
+        while True:
+            released = await self._insist(release(self._keys, worker, batch_id, ran=ran))
+            moved += released.moved
+            if not released.left:
+                return moved
+
+    async def _insist(self, call: Call[T]) -> T:
+        failures = 0
+        while True:
+            try:
+                return await self._connection.run(call)
+            except ConnectionError as error:
+                pause_s = backoff_s(failures)
+                log.warning("queue %s: %s is waiting for Redis: %s", self._keys.queue, call.script.name, error)
+            except MicrobatchError as error:
+                # Such as a right that was revoked: keep the outcomes and say it, until somebody mends it.
+                pause_s = REFUSED_PAUSE_S
+                log.error("queue %s: %s was refused: %s", self._keys.queue, call.script.name, error)
+            failures += 1
+            await asyncio.sleep(pause_s)
+
+    def _note(self, facts: BatchFacts, outcomes: Sequence[Outcome], codes: Sequence[SettleCode]) -> None:
+        for outcome, code in zip(outcomes, codes, strict=True):
+            if code in {SettleCode.FINAL, SettleCode.MOVED}:
+                self.dropped += 1
+                log.warning(
+                    "queue %s: a late result of job %s (batch %s) was dropped: %s",
+                    self._keys.queue,
+                    outcome.entry.local,
+                    facts.batch,
+                    "it is final" if code is SettleCode.FINAL else "it moved to another worker",
+                )
+            elif code is SettleCode.WRONG_TYPE:
+                log.error("queue %s: the record of job %s is not a hash", self._keys.queue, outcome.entry.local)
+
+
+def _chunks(outcomes: Sequence[Outcome]) -> Iterator[Sequence[Outcome]]:
+    """At most 256 jobs or 1 MiB a call, so that no call holds the server up; at least one, to close."""
+    if not outcomes:
+        yield outcomes
+    start, size = 0, 0
+    for index, outcome in enumerate(outcomes):
+        if index > start and (index - start >= CHUNK_JOBS or size + len(outcome.value) > CHUNK_BYTES):
+            yield outcomes[start:index]
+            start, size = index, 0
+        size += len(outcome.value)
+    if start < len(outcomes):
+        yield outcomes[start:]

@@ -1,0 +1,56 @@
+"""When a worker may say that it lives, and when it may call others dead.
+
+Rule: pure decisions over times that are passed in. A worker whose loop is stuck must fall silent, so that
+others take its jobs; a worker that was cut off itself must not call the whole fleet dead when it returns.
+"""
+
+from __future__ import annotations
+
+__all__ = ["BEATS_BEFORE_JUDGING", "Vitality", "beat_interval_s"]
+
+BEATS_BEFORE_JUDGING = 2
+LONGEST_INTERVAL_S = 0.7
+
+
+def beat_interval_s(heartbeat_limit_s: float) -> float:
+    """Seconds between two beats: four chances within the limit, and at least one look a second.
+
+    At most 0.7 s, so that a dead worker is found within its limit plus one second; a beat is also the idle
+    worker's look, so that its background stays below two calls a second.
+    """
+    return min(LONGEST_INTERVAL_S, heartbeat_limit_s / 4)
+
+
+class Vitality:
+    """One worker's own condition.
+
+    Args:
+        loop_stall_limit_s: How long the loop may not tick before the heartbeat falls silent.
+        now_s: The present, on a monotonic clock.
+    """
+
+    def __init__(self, loop_stall_limit_s: float, now_s: float) -> None:
+        self._loop_stall_limit_s = loop_stall_limit_s
+        self._ticked_s = now_s
+        self._unbroken = 0
+
+    def ticked(self, now_s: float) -> None:
+        """The loop is alive."""
+        self._ticked_s = now_s
+
+    def is_stalled(self, now_s: float) -> bool:
+        """Whether the loop has been stuck for too long."""
+        return now_s - self._ticked_s > self._loop_stall_limit_s
+
+    def beat_succeeded(self) -> None:
+        """A beat reached every queue."""
+        self._unbroken += 1
+
+    def beat_failed(self) -> None:
+        """A beat did not reach Redis: what others did meanwhile is unknown."""
+        self._unbroken = 0
+
+    @property
+    def may_judge(self) -> bool:
+        """Whether the connection has been unbroken for long enough to call others dead."""
+        return self._unbroken > BEATS_BEFORE_JUDGING

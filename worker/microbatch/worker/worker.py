@@ -1,0 +1,243 @@
+"""The worker: it starts its agents, and ends them in the right order.
+
+Rule: ready means that every processor is set up, every queue joined and the heartbeat beating; leaving means
+quiet (no new claims), drain (finish and settle), release (hand the rest back), in this order and no other.
+Work is done by the agents; this file only wires them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from microbatch.common.clock import Clock, Deadline, SystemClock
+from microbatch.common.connection import BlockingConnection, Connection, Endpoint, backoff_s
+from microbatch.common.embedded import resolve_url
+from microbatch.common.errors import AuthenticationFailed, ConnectionFailed, ProcessorError
+from microbatch.common.identifiers import new_worker_id
+from microbatch.common.settings import WorkerSettings, queue_settings
+from microbatch.common.subscription import Subscription
+from microbatch.worker.heartbeat import Heartbeat
+from microbatch.worker.processor import declared, instance_of
+from microbatch.worker.queue_agent import AgentParts, QueueAgent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
+    from microbatch.common.embedded import EmbeddedServer
+
+__all__ = ["Worker"]
+
+log = logging.getLogger("microbatch.worker")
+
+
+class Worker:
+    """Claims batches of one or more queues and runs their processors.
+
+    Use it as `async with Worker([...])`, or blocking as `Worker([...]).run()`.
+
+    Args:
+        processors: Decorated functions, `BatchProcessor` classes or instances; one per queue.
+        settings: What the environment says, where None.
+        options: What a command line says per queue; wins over everything else.
+        clock: For tests.
+
+    Raises:
+        ProcessorError: A processor that cannot be used, or two for one queue.
+        SettingsError: A value that cannot be used.
+    """
+
+    def __init__(
+        self,
+        processors: Sequence[object],
+        *,
+        settings: WorkerSettings | None = None,
+        options: Mapping[str, object] | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.settings = WorkerSettings() if settings is None else settings
+        self.id = new_worker_id()
+        self.handed_back = 0
+        self._clock = SystemClock() if clock is None else clock
+        self._processors = [instance_of(candidate) for candidate in processors]
+        if not self._processors:
+            raise ProcessorError("a worker needs at least one processor")
+        self._queue_settings = [
+            queue_settings(each.queue, settings=self.settings, declared=declared(each), cli=options)
+            for each in self._processors
+        ]
+        queues = [each.queue for each in self._queue_settings]
+        for queue in queues:
+            if queues.count(queue) > 1:
+                raise ProcessorError(f"two processors for queue {queue!r}: a worker runs one per queue")
+        self._agents: list[QueueAgent] = []
+        self._connection: Connection | None = None
+        self._subscription: Subscription | None = None
+        self._heartbeat: Heartbeat | None = None
+        self._server: EmbeddedServer | None = None
+
+    @property
+    def queues(self) -> list[str]:
+        """The queues that it works for."""
+        return [each.queue for each in self._queue_settings]
+
+    @property
+    def heartbeat(self) -> Heartbeat | None:
+        """The beating thread, while the worker runs."""
+        return self._heartbeat
+
+    def __repr__(self) -> str:
+        flights = " ".join(
+            f"{agent.settings.queue}={agent.ledger.running}/{agent.ledger.slots}" for agent in self._agents
+        )
+        return f"<Worker {self.id} {flights or ' '.join(self.queues)}>"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Connect, set processors up, join the queues, beat, claim.
+
+        Raises:
+            ConnectionFailed: Redis is not there within `connect_timeout_s`.
+            AuthenticationFailed: It refuses us.
+            ProcessorError: A processor's `setup` raised.
+        """
+        if self._connection is not None:
+            raise RuntimeError("this worker has been started already; make another one")
+        try:
+            await self._start()
+        except BaseException:
+            await self._close()
+            raise
+
+    async def _start(self) -> None:
+        url, self._server = await asyncio.to_thread(resolve_url, self.settings.redis_url)
+        endpoint = Endpoint(url, self.settings.command_timeout_s, f"microbatch:worker:{self.id}")
+        connection = self._connection = Connection(endpoint)
+        await self._connect(connection)
+        parts = AgentParts(connection, self.id, self.settings)
+        for processor, settings in zip(self._processors, self._queue_settings, strict=True):
+            agent = QueueAgent(parts, processor, settings)
+            await agent.runner.setup()
+            self._agents.append(agent)
+        bells = {agent.keys.wake_channel(self.id).encode(): agent.bell for agent in self._agents}
+
+        def woken(channel: bytes, _data: bytes) -> None:
+            if channel in bells:
+                bells[channel].ring()
+
+        def connected() -> None:
+            for bell in bells.values():  # a wake may have been lost while nobody listened
+                bell.ring()
+
+        self._subscription = Subscription(connection, woken, connected)
+        await self._subscription.add(*[channel.decode() for channel in bells])
+        for agent in self._agents:
+            await agent.join()
+        blocking = BlockingConnection(Endpoint(url, self.settings.command_timeout_s, f"microbatch:beat:{self.id}"))
+        self._heartbeat = Heartbeat(blocking, self.id, self.settings, self._agents)
+        self._heartbeat.start()
+        for agent in self._agents:
+            agent.start()
+        log.info("worker %s is ready: %s", self.id, ", ".join(self.queues))
+
+    async def _connect(self, connection: Connection) -> None:
+        """Wait for Redis as long as `connect_timeout_s`: units start in any order."""
+        deadline = Deadline.after(self.settings.connect_timeout_s, self._clock)
+        failures = 0
+        while True:
+            try:
+                left_s = deadline.left_s() or 0.0
+                await connection.execute("PING", timeout_s=max(0.2, min(left_s, self.settings.command_timeout_s)))
+            except AuthenticationFailed:
+                raise
+            except ConnectionFailed:
+                if deadline.passed():
+                    raise
+                await asyncio.sleep(backoff_s(failures))
+                failures += 1
+            else:
+                return
+
+    def quiet(self) -> None:
+        """Stop claiming; running batches go on. Undone by `resume`."""
+        for agent in self._agents:
+            agent.claimer.quiet()
+
+    def resume(self) -> None:
+        """Claim again."""
+        for agent in self._agents:
+            agent.claimer.resume()
+
+    async def wait_until_dry(self) -> None:
+        """Return when nothing waits in any of the queues and nothing is in flight here."""
+        while True:
+            if all([await agent.is_dry() for agent in self._agents]):
+                return
+            await asyncio.sleep(0.1)
+
+    async def stop(self, *, drain_timeout_s: float | None = None) -> int:
+        """Leave: quiet, drain, and past the deadline release.
+
+        Args:
+            drain_timeout_s: How long running batches may take; None: the setting's.
+
+        Returns:
+            How many jobs were handed back because the deadline passed; 0 after a full drain.
+        """
+        limit_s = self.settings.drain_timeout_s if drain_timeout_s is None else drain_timeout_s
+        drain = asyncio.ensure_future(self._drain())
+        try:
+            await asyncio.wait({drain}, timeout=limit_s)
+            if not drain.done():
+                for agent in self._agents:
+                    self.handed_back += await agent.hand_back()
+                log.warning("worker %s: drain deadline passed, handed %d jobs back", self.id, self.handed_back)
+        finally:
+            drain.cancel()
+            await asyncio.gather(drain, return_exceptions=True)
+            await self._close()
+        return self.handed_back
+
+    async def _drain(self) -> None:
+        await asyncio.gather(*(agent.stop_claiming() for agent in self._agents))
+        await asyncio.gather(*(agent.drain() for agent in self._agents))
+
+    async def _close(self) -> None:
+        for agent in self._agents:
+            await agent.stop_claiming()
+            await agent.leave()
+        self._agents.clear()
+        if self._heartbeat is not None:
+            await self._heartbeat.stop()
+        if self._subscription is not None:
+            await self._subscription.close()
+        if self._connection is not None:
+            await self._connection.close()
+        if self._server is not None:
+            await asyncio.to_thread(self._server.stop)
+            self._server = None
+
+    def run(self, *, burst: bool = False) -> None:
+        """Work until told to leave, blocking; installs signal handlers. What `microbatch worker` calls.
+
+        Args:
+            burst: Leave when the queues are empty.
+
+        Raises:
+            RuntimeError: Called inside a running event loop; use `async with worker` there.
+            DrainTimeout: The drain deadline passed, or a second signal came; the rest was handed back.
+        """
+        from microbatch.worker.process import run_in_process  # noqa: PLC0415 - the wiring must not import its shell
+
+        run_in_process(self, burst=burst)
