@@ -45,8 +45,12 @@ class BatchProcessor(Generic[P, R]):
 
     takes_payloads: ClassVar[bool] = False
 
-    async def setup(self) -> None:
-        """Run once before the first claim: load the model, open the database. Plain `def` works too."""
+    def setup(self) -> Awaitable[None] | None:
+        """Run once before the first claim: load the model, open the database.
+
+        `async def`, or plain `def`, which runs in the thread that will run a plain `process`.
+        """
+        return None
 
     def process(self, batch: Batch[P]) -> BatchResults[R] | Awaitable[BatchResults[R]]:
         """Process a batch; `async def`, or plain `def`, which runs in a thread.
@@ -57,8 +61,9 @@ class BatchProcessor(Generic[P, R]):
         """
         raise NotImplementedError
 
-    async def teardown(self) -> None:
-        """Run once after the drain. Plain `def` works too."""
+    def teardown(self) -> Awaitable[None] | None:
+        """Run once after the drain; `async def` or plain `def`, as `setup`."""
+        return None
 
     @property
     def is_async(self) -> bool:

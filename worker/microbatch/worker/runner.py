@@ -88,6 +88,8 @@ class Runner:
         return value
 
     async def _hook(self, hook: Callable[[], Any]) -> None:
+        if getattr(hook, "__func__", hook) in {BatchProcessor.setup, BatchProcessor.teardown}:
+            return  # nothing to do: start no thread for it
         if inspect.iscoroutinefunction(hook):
             await hook()
         else:

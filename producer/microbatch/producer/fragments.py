@@ -1,0 +1,51 @@
+"""Fragments: what workers push to a client, one msgpack array per finished job.
+
+Rule: a message is a stream of `[local id, state, value]`, or `[local id, state]` where only the record has the
+value. A message with anything else in it is refused whole: the records know better.
+
+Pure: bytes in, values out.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from microbatch.common.codec import unpacker
+from microbatch.common.errors import ProtocolError
+from microbatch.common.states import FINAL_STATES
+
+__all__ = ["WITH_VALUE", "parse_fragments"]
+
+WITH_VALUE = 3
+"""The length of a fragment that carries its value."""
+
+_BARE = 2
+_FINAL = frozenset(str(state) for state in FINAL_STATES)
+
+
+def parse_fragments(message: bytes) -> list[list[Any]]:
+    """Read one message.
+
+    Returns:
+        Lists of `[local, state, value]` or `[local, state]`, both of the two str. A state that this version
+        does not know makes the fragment a bare one.
+
+    Raises:
+        ProtocolError: The message is not a stream of fragments.
+    """
+    stream = unpacker()
+    try:
+        stream.feed(message)
+        fragments = list(stream)
+    except Exception as error:  # hostile bytes raise many types, as in `codec.decode`
+        raise ProtocolError(f"a message of {len(message)} bytes that is not msgpack") from error
+    if stream.tell() != len(message):
+        raise ProtocolError(f"a message of {len(message)} bytes that ends inside a fragment")
+    for fragment in fragments:
+        if type(fragment) is not list or not _BARE <= len(fragment) <= WITH_VALUE:
+            raise ProtocolError("a message with something else than fragments in it")
+        if type(fragment[0]) is not str or type(fragment[1]) is not str:
+            raise ProtocolError("a fragment without id or state")
+        if fragment[1] not in _FINAL:
+            del fragment[_BARE:]
+    return fragments

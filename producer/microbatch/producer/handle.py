@@ -1,0 +1,93 @@
+"""The asynchronous handle of a job.
+
+Rule: a handle is a face of a ticket and has no state of its own; any number of handles of one job, and of tasks
+that await one of them, see the same outcome, and cancelling one waiter never hurts another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+from microbatch.producer.waiting import wait_for
+
+if TYPE_CHECKING:
+    from microbatch.common.status import JobStatus
+    from microbatch.producer.ticket import Ticket
+
+__all__ = ["AsyncJobHandle", "ticket_of"]
+
+
+class AsyncJobHandle:
+    """A job that was submitted, here or elsewhere.
+
+    Drop it, and it costs nothing: the job goes on, and `client.job(id)` finds it again.
+
+    Example:
+        >>> job = await client.submit("embed", "hello")
+        >>> vector = await job
+    """
+
+    __slots__ = ("_ticket",)
+
+    def __init__(self, ticket: Ticket) -> None:
+        self._ticket = ticket
+
+    @property
+    def id(self) -> str:
+        """The full id, `queue/local`: enough to find the job from any host."""
+        return self._ticket.id
+
+    @property
+    def queue(self) -> str:
+        """The queue's name."""
+        return self._ticket.mailbox.keys.queue
+
+    @property
+    def result_key(self) -> str:
+        """The Redis key of the job's record: a hash whose `state` and, once final, `result` can be read."""
+        return self._ticket.mailbox.keys.job(self._ticket.local)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        """Wait for the result, without a time-out; errors as in `result`."""
+        return self.result().__await__()
+
+    async def result(self, timeout_s: float | None = None) -> Any:
+        """Wait for the result. May be called again, and by several tasks: all get the same object.
+
+        Args:
+            timeout_s: How long to wait, in seconds; None waits without end. The job goes on afterwards.
+
+        Raises:
+            JobFailed: Its processor failed it, or the protocol did (`WorkerLost`, `JobLost`).
+            JobCancelled: It was cancelled.
+            JobExpired: It was not started by its deadline.
+            ResultNotFound: There is no such job, or its result is past its time to live.
+            ResultTimeout: No result within `timeout_s`.
+            ConnectionFailed: The record of another client's job could not be read in time.
+            ProtocolError: Its record, or its result, is not what microbatch writes.
+            ClientClosed: The client is closed.
+        """
+        ticket = self._ticket
+        if ticket.state is None:
+            await wait_for(ticket, timeout_s)
+        return ticket.outcome()
+
+    async def status(self) -> JobStatus:
+        """Look where the job is now. One round trip; waits for nothing.
+
+        Raises:
+            ResultNotFound: There is no such job, or its record is past its time to live.
+            ConnectionFailed: Redis did not answer in time.
+            ProtocolError: Its record is not what microbatch writes.
+            ClientClosed: The client is closed.
+        """
+        return await self._ticket.mailbox.hearing.status(self._ticket)
+
+    def __repr__(self) -> str:
+        return f"<AsyncJobHandle {self.id} {self._ticket.state or 'open'}>"
+
+
+def ticket_of(handle: AsyncJobHandle) -> Ticket:
+    """The ticket behind a handle, for this package: users have no use for it."""
+    return handle._ticket  # noqa: SLF001 - the one door to it

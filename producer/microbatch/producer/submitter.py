@@ -1,0 +1,152 @@
+"""The submitter: the flights that carry jobs to one queue.
+
+Rule: whoever hands jobs over gets one future for all of them together; what the script answered, or what went wrong,
+is that future's result and never its exception, so that an answer that nobody waits for any more warns about
+nothing. Jobs that were handed over in one tick leave together. Cancelling the future before its flight leaves takes
+its jobs back; later it changes nothing.
+
+It never repeats a refused job: `admission.py` decides that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from microbatch.common import scripts
+from microbatch.common.errors import ClientClosed, MicrobatchError
+from microbatch.producer.coalescer import Coalescer, FlightLimits
+
+if TYPE_CHECKING:
+    from microbatch.common.connection import Connection
+    from microbatch.common.keys import QueueKeys
+    from microbatch.common.scripts import NewJob, SubmitCode
+
+__all__ = ["FLIGHT", "Landing", "Mixed", "Submitter"]
+
+FLIGHT = FlightLimits()
+LEAST_SHARE_OF_TIME = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Mixed:
+    """Not every job was new: a code for each, and when room is likely where some found none."""
+
+    codes: list[SubmitCode]
+    retry_after_s: float
+
+
+Landing = Mixed | Exception | None
+"""What became of a parcel: None where every job was new; an error where it is not known, or nothing was accepted."""
+
+
+class _Parcel:
+    """Jobs that were handed over together."""
+
+    __slots__ = ("count", "jobs", "landed", "since_s", "size_bytes")
+
+    def __init__(self, jobs: Sequence[NewJob], size_bytes: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.jobs = jobs
+        self.count = len(jobs)
+        self.size_bytes = size_bytes
+        self.since_s = loop.time()
+        self.landed: asyncio.Future[Landing] = loop.create_future()
+
+    def land(self, landing: Landing) -> None:
+        if not self.landed.done():
+            self.landed.set_result(landing)
+
+
+class Submitter:
+    """Sends jobs to one queue.
+
+    Args:
+        connection: Where to.
+        keys: The queue's keys.
+        client: The client's id: who is told the results.
+        max_queue_length: How many jobs the queue may hold.
+    """
+
+    def __init__(
+        self, connection: Connection, keys: QueueKeys, client: str, *, max_queue_length: int
+    ) -> None:
+        self._connection = connection
+        self._keys = keys
+        self._client = client
+        self._max_queue_length = max_queue_length
+        self._coalescer: Coalescer[_Parcel] = Coalescer(FLIGHT)
+        self._loop = asyncio.get_running_loop()
+        self._departing = False
+        self._flights: set[asyncio.Task[None]] = set()
+
+    def send(self, jobs: Sequence[NewJob], size_bytes: int) -> asyncio.Future[Landing]:
+        """Hand jobs over; they leave at the end of this tick, or with a later flight."""
+        parcel = _Parcel(jobs, size_bytes, self._loop)
+        self._coalescer.add(parcel)
+        self._depart_soon()
+        return parcel.landed
+
+    async def close(self, timeout_s: float) -> None:
+        """Let what was handed over land; what has not after `timeout_s` gets `ClientClosed`."""
+        ends_s = self._loop.time() + timeout_s
+        while (self._flights or self._coalescer.waiting) and self._loop.time() < ends_s:
+            self._depart()
+            await asyncio.wait(self._flights or {asyncio.ensure_future(asyncio.sleep(0))}, timeout=ends_s - self._loop.time())
+        for parcel in self._coalescer.clear():
+            parcel.land(ClientClosed())
+        flights = list(self._flights)
+        for flight in flights:
+            flight.cancel()
+        await asyncio.gather(*flights, return_exceptions=True)
+
+    def _depart_soon(self) -> None:
+        if not self._departing:
+            self._departing = True
+            self._loop.call_soon(self._depart)
+
+    def _depart(self) -> None:
+        self._departing = False
+        while flight := self._coalescer.take():
+            parcels = [parcel for parcel in flight if not parcel.landed.cancelled()]
+            if not parcels:
+                self._coalescer.landed()
+                continue
+            task = self._loop.create_task(self._fly(parcels), name="microbatch-flight")
+            self._flights.add(task)
+            task.add_done_callback(self._flights.discard)
+
+    async def _fly(self, parcels: list[_Parcel]) -> None:
+        jobs = [job for parcel in parcels for job in parcel.jobs]
+        # The flight has the time that its oldest job has left, so that no caller waits twice as long.
+        limit_s = self._connection.endpoint.command_timeout_s
+        waited_s = self._loop.time() - parcels[0].since_s
+        landing: Exception | scripts.SubmitReply = ClientClosed()  # stays where the flight is cancelled
+        try:
+            landing = await self._connection.run(
+                scripts.submit(self._keys, self._client, jobs, max_queue_length=self._max_queue_length),
+                timeout_s=max(limit_s * LEAST_SHARE_OF_TIME, limit_s - waited_s),
+            )
+        except Exception as error:  # noqa: BLE001 - whatever it is, the callers must hear it, not this task
+            landing = error
+        finally:
+            self._coalescer.landed()
+            self._distribute(landing, parcels)
+            # Not at once: whoever was just answered may submit again in the next tick and share the flight.
+            self._depart_soon()
+
+    def _distribute(self, landing: Exception | scripts.SubmitReply, parcels: list[_Parcel]) -> None:
+        if isinstance(landing, Exception):
+            for parcel in parcels:
+                parcel.land(landing)
+            return
+        if landing.codes is None:
+            for parcel in parcels:
+                parcel.land(None)
+            return
+        first = 0
+        for parcel in parcels:
+            codes = landing.codes[first : first + parcel.count]
+            first += parcel.count
+            parcel.land(Mixed(codes, landing.retry_after_ms / 1000) if any(codes) else None)

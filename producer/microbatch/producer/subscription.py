@@ -1,0 +1,159 @@
+"""One pub/sub connection that mends itself and says when it did.
+
+Rule: a message is only a hint. redis-py would reconnect silently and lose what was published meanwhile, so the
+connection is rebuilt here, and `on_connected` is called after every (re)subscription: whoever relies on messages
+looks at the records then. A silent connection is pinged, so that a half-open socket is found.
+
+It never interprets a message, and never lets redis-py reconnect or resubscribe by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from microbatch.common.connection import Connection, backoff_s
+from microbatch.common.errors import ConnectionFailed, MicrobatchError
+from microbatch.common.redis_errors import FOREIGN_ERRORS, Verdict, translated, verdict
+
+if TYPE_CHECKING:
+    from redis.asyncio.client import PubSub
+
+__all__ = ["Subscription"]
+
+log = logging.getLogger("microbatch.producer")
+PING_EVERY_S = 5.0
+SILENT_AFTER_S = 2.2 * PING_EVERY_S
+
+
+class Subscription:
+    """Channels of one client, over one connection that opens with the first of them.
+
+    Args:
+        connection: Whose server to subscribe at.
+        on_message: Called on the loop with (channel, data); must not raise and must not block.
+        on_connected: Called on the loop whenever all channels are subscribed again.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        on_message: Callable[[bytes, bytes], None],
+        on_connected: Callable[[], None],
+    ) -> None:
+        self._connection = connection
+        self._on_message = on_message
+        self._on_connected = on_connected
+        self._channels: dict[bytes, asyncio.Future[MicrobatchError | None]] = {}
+        self._line: Any = None  # redis-py's connection below the PubSub, while it is usable
+        self._last_heard_s = 0.0
+        self._last_error: BaseException = TimeoutError("no answer to SUBSCRIBE")
+        self._task: asyncio.Task[None] | None = None
+
+    async def add(self, channel: str, *, timeout_s: float) -> None:
+        """Subscribe, and return once the server has confirmed; what is published after that arrives.
+
+        Raises:
+            ConnectionFailed: No confirmation within `timeout_s`, or the server refused.
+        """
+        name = channel.encode()
+        confirmed = self._channels.get(name)
+        if confirmed is None:
+            confirmed = self._channels[name] = asyncio.get_running_loop().create_future()
+            if self._task is None:
+                self._task = asyncio.create_task(self._run(), name="microbatch-subscription")
+            elif self._line is not None:
+                # A failure here is the reader's to mend: it subscribes to all channels again.
+                with contextlib.suppress(*FOREIGN_ERRORS):
+                    await self._send("SUBSCRIBE", name)
+        await asyncio.wait((confirmed,), timeout=timeout_s)  # not wait_for: others wait for it as well
+        if not confirmed.done():
+            raise translated(self._last_error, self._connection.endpoint.shown) from self._last_error
+        error = confirmed.result()
+        if error is not None:
+            raise error
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    async def _send(self, *command: str | bytes) -> None:
+        # `send_command` would connect a lost line again, without its channels.
+        if self._line is not None and self._line.is_connected:
+            await self._line.send_command(*command, check_health=False)
+
+    async def _run(self) -> None:
+        failures = 0
+        while self._channels:
+            pubsub = self._connection.pubsub()
+            patience = asyncio.timeout(self._connection.endpoint.command_timeout_s)
+            probe: asyncio.Task[None] | None = None
+            try:
+                async with patience:
+                    await pubsub.connect()
+                    self._line = pubsub.connection
+                    await self._send("SUBSCRIBE", *self._channels)
+                    await self._listen(self._channels.copy())
+                    failures = 0
+                    self._on_connected()
+                    patience.reschedule(None)
+                    probe = asyncio.create_task(self._probe(patience), name="microbatch-probe")
+                    await self._listen({})
+            except FOREIGN_ERRORS as error:
+                self._note(error)
+            finally:
+                self._line = None
+                await self._hang_up(pubsub, probe)
+            await asyncio.sleep(backoff_s(failures))
+            failures += 1
+        self._task = None
+
+    async def _listen(self, unconfirmed: dict[bytes, asyncio.Future[MicrobatchError | None]]) -> None:
+        """Read until none of `unconfirmed` is left, or for ever where it was empty."""
+        once = bool(unconfirmed)
+        read, now_s = self._line.read_response, asyncio.get_running_loop().time
+        while unconfirmed or not once:
+            reply = await read(timeout=math.inf)
+            self._last_heard_s = now_s()
+            kind = reply[0] if type(reply) is list else None
+            if kind == b"message":
+                self._on_message(reply[1], reply[2])
+            elif kind == b"subscribe":
+                unconfirmed.pop(reply[1], None)
+                confirmed = self._channels.get(reply[1])
+                if confirmed is not None and not confirmed.done():
+                    confirmed.set_result(None)
+
+    async def _probe(self, patience: asyncio.Timeout) -> None:
+        """Ping a line, and end the patience with one that stays silent."""
+        now_s = asyncio.get_running_loop().time
+        with contextlib.suppress(*FOREIGN_ERRORS):  # the reader sees the same error and mends it
+            while now_s() - self._last_heard_s < SILENT_AFTER_S:
+                await self._send("PING")
+                await asyncio.sleep(PING_EVERY_S)
+            patience.reschedule(now_s())
+
+    def _note(self, error: BaseException) -> None:
+        self._last_error = error
+        log.warning("subscription lost (%s); subscribing again", type(error).__name__)
+        if verdict(error) is not Verdict.REFUSE:
+            return
+        # Waiting does not help those that were never confirmed, and they would break the line for all others.
+        for name, confirmed in list(self._channels.items()):
+            if not confirmed.done():
+                del self._channels[name]
+                confirmed.set_result(translated(error, self._connection.endpoint.shown))
+
+    async def _hang_up(self, pubsub: PubSub, probe: asyncio.Task[None] | None) -> None:
+        if probe is not None:
+            probe.cancel()
+            await asyncio.gather(probe, return_exceptions=True)
+        with contextlib.suppress(*FOREIGN_ERRORS):
+            await pubsub.aclose()

@@ -1,0 +1,29 @@
+"""Fixtures of the integration tests: an empty real server per test, and a look for what was left in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.leaks import leaked_keys
+from tests.servers import ENGINES, Servers
+
+
+@pytest.fixture
+def redis_url(servers: Servers) -> str:
+    """An empty server of the default engine."""
+    return servers.url("valkey")
+
+
+@pytest.fixture(params=ENGINES)
+def any_redis_url(request: pytest.FixtureRequest, servers: Servers) -> str:
+    """An empty server, once per engine."""
+    return servers.url(request.param)
+
+
+@pytest.fixture
+def key_leak(redis_url: str) -> Iterator[None]:
+    """Afterwards every key of ours has a time to live, or is one of a queue's permanent ones."""
+    yield
+    assert leaked_keys(redis_url) == []
