@@ -49,7 +49,9 @@ def main() -> None:
         worker = Worker([insert_events], settings=WorkerSettings(redis_url="embedded://"))
         with Client("embedded://") as client:
             working = Thread(target=worker.run, kwargs={"burst": True})
-            jobs = client.submit_many("events", ({"kind": "click", "body": f"event {n}"} for n in range(2_000)))
+            jobs = client.submit_many(
+                "events", ({"kind": "click", "body": f"event {n}"} for n in range(2_000))
+            )
             working.start()
             stored = sum(job.result(timeout_s=30) for job in jobs)
             working.join()

@@ -23,7 +23,9 @@ async def main() -> None:
     """Start a worker, let 100 callers each submit one text, and await each its own result."""
     url = "embedded://"
     async with Worker([shout], settings=WorkerSettings(redis_url=url)), AsyncClient(url) as client:
-        answers = await asyncio.gather(*(client.call("shout", f"hello {n}", timeout_s=10) for n in range(100)))
+        answers = await asyncio.gather(
+            *(client.call("shout", f"hello {n}", timeout_s=10) for n in range(100))
+        )
     print(answers[0], "...", answers[-1])
 
 

@@ -20,7 +20,9 @@ PLEASANT = {"lovely", "good", "great", "nice", "happy"}
 @batch_processor(queue="sentiment", max_batch_size=128, max_wait_ms=5)
 def sentiment(texts: list[str]) -> list[float]:
     """Stand in for a model: the share of pleasant words. A plain function runs in a thread."""
-    return [sum(word in PLEASANT for word in text.lower().split()) / max(1, len(text.split())) for text in texts]
+    return [
+        sum(word in PLEASANT for word in text.lower().split()) / max(1, len(text.split())) for text in texts
+    ]
 
 
 @asynccontextmanager
@@ -41,7 +43,9 @@ async def ask(request: Request, text: Annotated[str, Query(max_length=10_000)]) 
     try:
         return {"score": await client.call("sentiment", text, timeout_s=5)}
     except QueueFull as full:
-        raise HTTPException(503, "busy", headers={"Retry-After": str(round(full.retry_after_s) + 1)}) from full
+        raise HTTPException(
+            503, "busy", headers={"Retry-After": str(round(full.retry_after_s) + 1)}
+        ) from full
     except ResultTimeout as late:
         raise HTTPException(504, "no answer in time") from late
     except JobFailed as failed:

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgpack
 
 from microbatch.common.errors import PayloadError, PayloadTooLarge, ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["MAX_DEPTH", "decode", "encode", "encode_error", "unpacker"]
 
@@ -63,20 +66,23 @@ def _check(value: Any, place: str, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise PayloadError(f"nested deeper than {MAX_DEPTH} levels at value{place[:60]}...")
     if isinstance(value, dict):
-        for key, item in value.items():
+        for key in value:
             if not isinstance(key, str):
                 raise PayloadError(f"a dict key of type {type(key).__name__} cannot travel, at value{place}")
-            if type(item) not in _SCALARS:
-                _check(item, f"{place}[{key!r}]", depth + 1)
+        _check_items(value.items(), place, depth)
     elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            if type(item) not in _SCALARS:
-                _check(item, f"{place}[{index}]", depth + 1)
+        _check_items(enumerate(value), place, depth)
     elif isinstance(value, datetime):
         if value.utcoffset() is None:
             raise PayloadError(f"a datetime without a time zone cannot travel, at value{place}")
     elif not isinstance(value, bool | int | float | str | bytes):
         raise PayloadError(f"a value of type {type(value).__name__} cannot travel, at value{place}")
+
+
+def _check_items(items: Iterable[tuple[object, Any]], place: str, depth: int) -> None:
+    for index, item in items:
+        if type(item) not in _SCALARS:
+            _check(item, f"{place}[{index!r}]", depth + 1)
 
 
 def decode(data: bytes) -> Any:
@@ -87,8 +93,12 @@ def decode(data: bytes) -> Any:
     """
     try:
         return msgpack.unpackb(data, timestamp=3, ext_hook=_refuse_extension, strict_map_key=True)
-    except Exception as error:  # hostile bytes raise many types: ValueError, OverflowError, RecursionError ...
-        raise ProtocolError(f"{len(data)} bytes that are not a msgpack value: {type(error).__name__}") from error
+    except (
+        Exception
+    ) as error:  # hostile bytes raise many types: ValueError, OverflowError, RecursionError ...
+        raise ProtocolError(
+            f"{len(data)} bytes that are not a msgpack value: {type(error).__name__}"
+        ) from error
 
 
 def unpacker() -> msgpack.Unpacker:

@@ -12,9 +12,8 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import hiredis
 import redis
@@ -26,8 +25,12 @@ from redis.retry import Retry
 
 from microbatch.common.errors import SettingsError
 from microbatch.common.redis_errors import FOREIGN_ERRORS, Verdict, translated, verdict
-from microbatch.common.scripts.script import Call
 from microbatch.common.settings import redact_url
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from microbatch.common.scripts.script import Call
 
 __all__ = ["BlockingConnection", "Connection", "Endpoint", "backoff_s"]
 

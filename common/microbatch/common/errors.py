@@ -251,4 +251,6 @@ class ClientClosed(MicrobatchError):
     """The client was closed (or not yet entered)."""
 
     def __init__(self) -> None:
-        super().__init__("this client is closed; open one with `async with AsyncClient(...)` or `Client(...)`")
+        super().__init__(
+            "this client is closed; open one with `async with AsyncClient(...)` or `Client(...)`"
+        )

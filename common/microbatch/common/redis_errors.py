@@ -57,18 +57,20 @@ def verdict(error: BaseException) -> Verdict:
         return Verdict.LOAD
     if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError | OutOfMemoryError):
         return Verdict.REFUSE
-    if isinstance(error, RedisConnectionError | RedisTimeoutError | MaxConnectionsError | OSError | TimeoutError):
+    if isinstance(
+        error, RedisConnectionError | RedisTimeoutError | MaxConnectionsError | OSError | TimeoutError
+    ):
         return Verdict.RETRY
-    words = str(error)
-    # Inside a script redis-py sees the word behind its own prefix, so look at it anywhere near the start.
-    if isinstance(error, ResponseError):
-        if any(word in words[:80] for word in _MOVED_AWAY):
-            return Verdict.RECONNECT
-        if words.startswith("NOSCRIPT"):
-            return Verdict.LOAD
-        if any(words.startswith(word) for word in _PASSING):
-            return Verdict.RETRY
-    return Verdict.REFUSE
+    return _verdict_by_words(str(error)) if isinstance(error, ResponseError) else Verdict.REFUSE
+
+
+def _verdict_by_words(words: str) -> Verdict:
+    # Inside a script redis-py sees the word behind its own prefix, so look for it anywhere near the start.
+    if any(word in words[:80] for word in _MOVED_AWAY):
+        return Verdict.RECONNECT
+    if words.startswith("NOSCRIPT"):
+        return Verdict.LOAD
+    return Verdict.RETRY if words.startswith(_PASSING) else Verdict.REFUSE
 
 
 def translated(error: BaseException, where: str) -> MicrobatchError:

@@ -7,8 +7,11 @@ queue (an entry that a worker holds), so that no crash can leave a lie behind.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["FINAL_STATES", "TRANSITIONS", "JobEvent", "JobState"]
 

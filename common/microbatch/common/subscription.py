@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from microbatch.common.connection import Connection, backoff_s
 from microbatch.common.redis_errors import FOREIGN_ERRORS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from redis.asyncio.client import PubSub
 
 __all__ = ["Subscription"]

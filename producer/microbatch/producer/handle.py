@@ -82,7 +82,7 @@ class AsyncJobHandle:
             ProtocolError: Its record is not what microbatch writes.
             ClientClosed: The client is closed.
         """
-        return await self._ticket.mailbox.hearing.status(self._ticket)
+        return await self._ticket.mailbox.status(self._ticket)
 
     def __repr__(self) -> str:
         return f"<AsyncJobHandle {self.id} {self._ticket.state or 'open'}>"

@@ -43,7 +43,7 @@ class Inbox:
         self._timeout_s = connection.endpoint.command_timeout_s
         self._subscription = Subscription(connection, self._arrived, self._connected)
         self.records = RecordReader(connection, client, self.listen, poll_interval_s)
-        self._hearing = Hearing(self.records.look)
+        self._hearing = Hearing(self.records)
         self._mailboxes: dict[str, Mailbox] = {}
         self._by_channel: dict[bytes, Mailbox] = {}
         self._warned = False

@@ -3,7 +3,7 @@
 Rule: a mailbox knows tickets weakly and by id, at most one that is open for each id; it knows those that somebody
 awaits strongly, because only they are worth a look at their records.
 
-It never does I/O: it asks for a look through `look`, and `records.py` reads.
+It never does I/O by itself: `records.py` reads.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from microbatch.producer.fragments import WITH_VALUE
 from microbatch.producer.ticket import NOT_HEARD, NOT_REGISTERED, Ticket, Waiter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from microbatch.common.keys import QueueKeys
+    from microbatch.common.status import JobStatus
+    from microbatch.producer.records import RecordReader
 
 __all__ = ["Hearing", "Mailbox"]
 
@@ -29,15 +29,15 @@ class Hearing:
     Attributes:
         number: Counts subscriptions: a ticket that was made under another one may have missed its push.
         closed: Whether the client is closed.
-        look: Asks for a look at a ticket's record, soon.
+        records: Reads records.
     """
 
-    __slots__ = ("closed", "look", "number")
+    __slots__ = ("closed", "number", "records")
 
-    def __init__(self, look: Callable[[Ticket], None]) -> None:
+    def __init__(self, records: RecordReader) -> None:
         self.number = 0
         self.closed = False
-        self.look = look
+        self.records = records
 
 
 class Mailbox:
@@ -104,7 +104,7 @@ class Mailbox:
             self.tickets[ticket.local] = weakref.ref(ticket)
             ticket.heard = NOT_HEARD
             if ticket.waiters is not None:
-                self.hearing.look(ticket)
+                self.hearing.records.look(ticket)
 
     def watch(self, ticket: Ticket, waiter: Waiter) -> None:
         """Be told when an open ticket is settled.
@@ -120,7 +120,7 @@ class Mailbox:
         else:
             ticket.waiters.append(waiter)
         if ticket.heard != self.hearing.number:
-            self.hearing.look(ticket)
+            self.hearing.records.look(ticket)
 
     def unwatch(self, ticket: Ticket, waiter: Waiter) -> None:
         """Be told no more; harmless where the waiter was told already."""
@@ -130,3 +130,9 @@ class Mailbox:
             if not waiters:
                 ticket.waiters = None
                 self.awaited.discard(ticket)
+
+    async def status(self, ticket: Ticket) -> JobStatus:
+        """All that is known about one job; errors as in `RecordReader.status`, and `ClientClosed`."""
+        if self.hearing.closed:
+            raise ClientClosed
+        return await self.hearing.records.status(ticket)

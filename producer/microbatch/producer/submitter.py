@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from microbatch.common import scripts
-from microbatch.common.errors import ClientClosed, MicrobatchError
+from microbatch.common.errors import ClientClosed
 from microbatch.producer.coalescer import Coalescer, FlightLimits
 
 if TYPE_CHECKING:
@@ -91,9 +91,10 @@ class Submitter:
     async def close(self, timeout_s: float) -> None:
         """Let what was handed over land; what has not after `timeout_s` gets `ClientClosed`."""
         ends_s = self._loop.time() + timeout_s
-        while (self._flights or self._coalescer.waiting) and self._loop.time() < ends_s:
+        self._depart()
+        while self._flights and (left_s := ends_s - self._loop.time()) > 0:
+            await asyncio.wait(self._flights, timeout=left_s)
             self._depart()
-            await asyncio.wait(self._flights or {asyncio.ensure_future(asyncio.sleep(0))}, timeout=ends_s - self._loop.time())
         for parcel in self._coalescer.clear():
             parcel.land(ClientClosed())
         flights = list(self._flights)

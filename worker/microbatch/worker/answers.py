@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microbatch.common.codec import encode, encode_error
-from microbatch.common.entry import Entry
 from microbatch.common.errors import PayloadError, PayloadTooLarge, ResultMismatch
 from microbatch.common.scripts import Outcome
-from microbatch.worker.batch import Batch
+
+if TYPE_CHECKING:
+    from microbatch.common.entry import Entry
+    from microbatch.worker.batch import Batch
 
 __all__ = ["failures", "outcomes"]
 
@@ -23,7 +25,12 @@ MESSAGE_LIMIT_CHARS = 4_096
 
 
 def outcomes(
-    batch: Batch[Any], entries: Sequence[Entry], answer: object, *, mapping_allowed: bool, max_result_bytes: int
+    batch: Batch[Any],
+    entries: Sequence[Entry],
+    answer: object,
+    *,
+    mapping_allowed: bool,
+    max_result_bytes: int,
 ) -> list[Outcome]:
     """One outcome per job, in the batch's order.
 

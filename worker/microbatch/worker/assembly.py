@@ -6,15 +6,18 @@ notice. An entry of a later version is not bad: it is handed back for a newer wo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microbatch.common.codec import decode
-from microbatch.common.entry import Entry
 from microbatch.common.errors import ProtocolError
 from microbatch.common.scripts import Fault
 from microbatch.worker.batch import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from microbatch.common.entry import Entry
 
 __all__ = ["Assembled", "assemble"]
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
-from microbatch.common.entry import Entry
 from microbatch.common.identifiers import job_id
+
+if TYPE_CHECKING:
+    from microbatch.common.entry import Entry
 
 __all__ = ["Batch", "BatchReason", "BatchResults", "Job", "Retry"]
 
@@ -18,7 +20,7 @@ P = TypeVar("P")
 R = TypeVar("R")
 
 BatchReason = Literal["size", "wait", "recovery", "budget"]
-"""Why a batch left: full; its oldest job had waited long enough; jobs of a dead or leaving worker; its bytes."""
+"""Why a batch left: full; its oldest job waited long enough; jobs of a dead or leaving worker; its bytes."""
 
 BatchResults = Sequence[R | Exception] | Mapping[str, R | Exception]
 """What `process` answers: one result per job in order, or by job id; an exception fails that job alone."""

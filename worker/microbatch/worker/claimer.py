@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from microbatch.common.connection import Connection, backoff_s
 from microbatch.common.errors import MicrobatchError
 from microbatch.common.identifiers import new_batch_id
 from microbatch.common.keys import QueueKeys
 from microbatch.common.scripts import Call, Claimed, ClaimReply, Idle, Watch, claim, step_aside
-from microbatch.common.settings import QueueSettings
-from microbatch.worker.bell import Bell
-from microbatch.worker.ledger import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from microbatch.common.settings import QueueSettings
+    from microbatch.worker.bell import Bell
+    from microbatch.worker.ledger import Ledger
 
 __all__ = ["MAX_BATCH_BYTES", "Claimer"]
 

@@ -11,15 +11,16 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from microbatch.common.connection import BlockingConnection
 from microbatch.common.errors import MicrobatchError
 from microbatch.common.scripts import heartbeat, release, takeover
 from microbatch.worker.vitality import Vitality, beat_interval_s
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from microbatch.common.connection import BlockingConnection
     from microbatch.common.settings import WorkerSettings
     from microbatch.worker.queue_agent import QueueAgent
 
@@ -93,7 +94,9 @@ class Heartbeat:
             self._post(self._tick)
             if self._vitality.is_stalled(time.monotonic()):
                 if not self._was_stalled:
-                    log.error("the event loop is stuck: the heartbeat falls silent, others will take the jobs")
+                    log.error(
+                        "the event loop is stuck: the heartbeat falls silent, others will take the jobs"
+                    )
                 self._was_stalled = True
                 continue
             self._was_stalled = False

@@ -1,7 +1,7 @@
 """A worker as a process: its loop in a thread, its signals in the main thread.
 
-Rule: Python runs signal handlers in the main thread, so that thread does nothing else: a processor that blocks
-the loop cannot make the second signal deaf. The first TERM or INT drains; a second one, or the deadline,
+Rule: Python runs signal handlers in the main thread, so that thread does nothing else: a processor that
+blocks the loop cannot make the second signal deaf. The first TERM or INT drains; a second one, or the deadline,
 hands the rest back over the heartbeat's connection and leaves at once. TSTP quiets, CONT resumes, USR1 dumps.
 """
 
@@ -15,13 +15,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from microbatch.common.errors import DrainTimeout, MicrobatchError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from microbatch.worker.worker import Worker
 
 __all__ = ["run_in_process"]
@@ -122,7 +123,9 @@ def _supervise(worker: Worker, shell: _LoopThread, events: SimpleQueue[int]) -> 
     deadline_s: float | None = None
     while True:
         try:
-            event = events.get(timeout=None if deadline_s is None else max(0.0, deadline_s - time.monotonic()))
+            event = events.get(
+                timeout=None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
+            )
         except Empty:
             _hand_back_now(worker, "the drain deadline passed")
         if event == _DONE:
@@ -130,7 +133,9 @@ def _supervise(worker: Worker, shell: _LoopThread, events: SimpleQueue[int]) -> 
         if event in {signal.SIGTERM, signal.SIGINT}:
             if deadline_s is not None:
                 _hand_back_now(worker, "a second signal came")
-            log.warning("%s: draining (at most %g s)", signal.Signals(event).name, worker.settings.drain_timeout_s)
+            log.warning(
+                "%s: draining (at most %g s)", signal.Signals(event).name, worker.settings.drain_timeout_s
+            )
             # The loop keeps the deadline itself; this one is for a loop that is blocked.
             deadline_s = time.monotonic() + worker.settings.drain_timeout_s + GRACE_S
             shell.leave()
@@ -175,7 +180,7 @@ def _signals_to(events: SimpleQueue[int]) -> Iterator[None]:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where it is installed; else the standard loop."""
+    """The loop of uvloop where that is installed; else the standard one."""
     try:
         import uvloop  # noqa: PLC0415 - the `speed` extra
     except ImportError:

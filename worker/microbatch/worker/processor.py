@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Awaitable, Callable
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from microbatch.common.errors import ProcessorError
 from microbatch.common.identifiers import check_queue
 from microbatch.worker.batch import Batch, BatchResults
+
+if typing.TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 __all__ = ["DECLARABLE", "BatchProcessor", "FunctionProcessor", "batch_processor", "declared", "instance_of"]
 
@@ -43,7 +45,7 @@ class BatchProcessor(Generic[P, R]):
     max_result_bytes: int | None = None
     result_ttl_s: float | None = None
 
-    takes_payloads: ClassVar[bool] = False
+    takes_payloads: bool = False
 
     def setup(self) -> Awaitable[None] | None:
         """Run once before the first claim: load the model, open the database.
@@ -81,13 +83,14 @@ class FunctionProcessor(BatchProcessor[P, R]):
 
     def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
         self.function = function
-        self.takes_payloads = not _takes_batch(function)  # type: ignore[misc] # the instance's own answer
+        self.takes_payloads = not _takes_batch(function)
         for name, value in options.items():
             setattr(self, name, value)
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function itself."""
         return self.function(*args, **kwargs)
 
     def process(self, batch: Batch[P]) -> Any:
@@ -131,7 +134,9 @@ def batch_processor(
     def decorate(function: Callable[..., Any]) -> FunctionProcessor[Any, Any]:
         unknown = sorted(set(given) - {"queue", *DECLARABLE})
         if unknown:
-            raise ProcessorError(f"batch_processor has no option {unknown[0]!r}; it has {', '.join(DECLARABLE)}")
+            raise ProcessorError(
+                f"batch_processor has no option {unknown[0]!r}; it has {', '.join(DECLARABLE)}"
+            )
         if not callable(function):
             raise ProcessorError(f"batch_processor decorates a function, not {function!r}")
         processor: FunctionProcessor[Any, Any] = FunctionProcessor(function, given)

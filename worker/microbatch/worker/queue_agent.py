@@ -10,20 +10,22 @@ import asyncio
 import contextlib
 import logging
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from microbatch.common.connection import Connection
 from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
 from microbatch.common.scripts import BatchFacts, Claimed, join, queue_status
-from microbatch.common.settings import QueueSettings, WorkerSettings
 from microbatch.worker.assembly import assemble
 from microbatch.worker.batch import Batch, BatchReason
 from microbatch.worker.bell import Bell
 from microbatch.worker.claimer import Claimer
 from microbatch.worker.ledger import Ledger
-from microbatch.worker.processor import BatchProcessor
 from microbatch.worker.runner import Runner
 from microbatch.worker.settler import Settler
+
+if TYPE_CHECKING:
+    from microbatch.common.connection import Connection
+    from microbatch.common.settings import QueueSettings, WorkerSettings
+    from microbatch.worker.processor import BatchProcessor
 
 __all__ = ["AgentParts", "QueueAgent"]
 
@@ -42,7 +44,9 @@ class AgentParts:
 class QueueAgent:
     """A queue's share of a worker."""
 
-    def __init__(self, parts: AgentParts, processor: BatchProcessor[Any, Any], settings: QueueSettings) -> None:
+    def __init__(
+        self, parts: AgentParts, processor: BatchProcessor[Any, Any], settings: QueueSettings
+    ) -> None:
         self.keys = QueueKeys(settings.queue)
         self.settings = settings
         self.runner = Runner(processor, settings)
@@ -65,14 +69,19 @@ class QueueAgent:
         Raises:
             MicrobatchError: Redis cannot be reached or refuses.
         """
-        mine = (self.settings.max_batch_size, f"{self.settings.max_wait_ms:g}")
+        mine = (str(self.settings.max_batch_size), f"{self.settings.max_wait_ms:g}")
         previous = await self._parts.connection.run(
-            join(self.keys, self._parts.worker_id, max_batch_size=mine[0], max_wait_ms=self.settings.max_wait_ms)
+            join(
+                self.keys,
+                self._parts.worker_id,
+                max_batch_size=self.settings.max_batch_size,
+                max_wait_ms=self.settings.max_wait_ms,
+            )
         )
         await self._parts.connection.execute("SADD", KNOWN_QUEUES, self.settings.queue)
-        if previous.max_batch_size and (previous.max_batch_size, previous.max_wait_ms) != (str(mine[0]), mine[1]):
+        if previous.max_batch_size and (previous.max_batch_size, previous.max_wait_ms) != mine:
             log.warning(
-                "queue %s: this worker declares max_batch_size=%s max_wait_ms=%s, another one declared %s and %s",
+                "queue %s: max_batch_size=%s max_wait_ms=%s here, another worker declared %s and %s",
                 self.settings.queue,
                 *mine,
                 previous.max_batch_size,
@@ -81,7 +90,9 @@ class QueueAgent:
 
     def start(self) -> None:
         """Begin to claim."""
-        self._claiming = asyncio.create_task(self.claimer.run(), name=f"microbatch-claim-{self.settings.queue}")
+        self._claiming = asyncio.create_task(
+            self.claimer.run(), name=f"microbatch-claim-{self.settings.queue}"
+        )
 
     async def is_dry(self) -> bool:
         """Whether nothing waits and nothing is in flight here."""
@@ -139,7 +150,7 @@ class QueueAgent:
         outcomes = []
         if sorted_.jobs:
             self._begun.add(batch_id)
-            batch = Batch(batch_id, self.settings.queue, cast(BatchReason, claimed.reason), sorted_.jobs)
+            batch = Batch(batch_id, self.settings.queue, cast("BatchReason", claimed.reason), sorted_.jobs)
             outcomes = await self.runner.run(batch, sorted_.entries)
         await self._settler.settle(facts, outcomes, close=not sorted_.newer)
         if sorted_.newer:
@@ -147,7 +158,9 @@ class QueueAgent:
                 "queue %s: handed %d jobs of a later version back", self.settings.queue, sorted_.newer
             )
             await self._settler.hand_back(self._parts.worker_id, batch_id, ran=False)
-        log.debug("queue %s: batch %s of %d (%s) settled", self.settings.queue, batch_id, size, claimed.reason)
+        log.debug(
+            "queue %s: batch %s of %d (%s) settled", self.settings.queue, batch_id, size, claimed.reason
+        )
 
     async def leave(self) -> None:
         """Be forgotten by the queue, then release what the processor holds."""

@@ -9,17 +9,20 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from microbatch.common.entry import Entry
 from microbatch.common.errors import ProcessorError, ResultMismatch
-from microbatch.common.scripts import Outcome
-from microbatch.common.settings import QueueSettings
 from microbatch.worker.answers import failures, outcomes
-from microbatch.worker.batch import Batch
 from microbatch.worker.processor import BatchProcessor
 from microbatch.worker.threads import ProcessorExit, SlotThreads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from microbatch.common.entry import Entry
+    from microbatch.common.scripts import Outcome
+    from microbatch.common.settings import QueueSettings
+    from microbatch.worker.batch import Batch
 
 __all__ = ["Runner"]
 
@@ -43,7 +46,9 @@ class Runner:
         try:
             await self._hook(self.processor.setup)
         except Exception as error:
-            raise ProcessorError(f"setup of {self.processor.name} failed: {type(error).__name__}: {error}") from error
+            raise ProcessorError(
+                f"setup of {self.processor.name} failed: {type(error).__name__}: {error}"
+            ) from error
 
     async def run(self, batch: Batch[Any], entries: Sequence[Entry]) -> list[Outcome]:
         """Process a batch; never raises but when it is cancelled itself."""
@@ -62,7 +67,7 @@ class Runner:
         except ProcessorExit as error:
             log.error("%s raised %r for a batch of %d", self.processor.name, error.raised, len(batch))
             return failures(entries, error.raised)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the user's code raises what it likes
             log.warning("%s raised for a batch of %d: %r", self.processor.name, len(batch), error)
             return failures(entries, error)
 

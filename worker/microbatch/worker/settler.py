@@ -9,15 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from microbatch.common.connection import Connection, backoff_s
-from microbatch.common.entry import Entry
 from microbatch.common.errors import MicrobatchError
-from microbatch.common.keys import QueueKeys
-from microbatch.common.scripts import BatchFacts, Call, Fault, Outcome, SettleCode, quarantine, release, settle
-from microbatch.common.settings import WorkerSettings
+from microbatch.common.scripts import (
+    BatchFacts,
+    Call,
+    Fault,
+    Outcome,
+    SettleCode,
+    quarantine,
+    release,
+    settle,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from microbatch.common.entry import Entry
+    from microbatch.common.keys import QueueKeys
+    from microbatch.common.settings import WorkerSettings
 
 __all__ = ["Settler"]
 
@@ -31,7 +43,9 @@ REFUSED_PAUSE_S = 1.0
 class Settler:
     """Settles, quarantines and hands back for one queue."""
 
-    def __init__(self, connection: Connection, keys: QueueKeys, settings: WorkerSettings, ttl_ms: int) -> None:
+    def __init__(
+        self, connection: Connection, keys: QueueKeys, settings: WorkerSettings, ttl_ms: int
+    ) -> None:
         self._connection = connection
         self._keys = keys
         self._settings = settings
@@ -77,7 +91,9 @@ class Settler:
                 return await self._connection.run(call)
             except ConnectionError as error:
                 pause_s = backoff_s(failures)
-                log.warning("queue %s: %s is waiting for Redis: %s", self._keys.queue, call.script.name, error)
+                log.warning(
+                    "queue %s: %s is waiting for Redis: %s", self._keys.queue, call.script.name, error
+                )
             except MicrobatchError as error:
                 # Such as a right that was revoked: keep the outcomes and say it, until somebody mends it.
                 pause_s = REFUSED_PAUSE_S
@@ -97,7 +113,9 @@ class Settler:
                     "it is final" if code is SettleCode.FINAL else "it moved to another worker",
                 )
             elif code is SettleCode.WRONG_TYPE:
-                log.error("queue %s: the record of job %s is not a hash", self._keys.queue, outcome.entry.local)
+                log.error(
+                    "queue %s: the record of job %s is not a hash", self._keys.queue, outcome.entry.local
+                )
 
 
 def _chunks(outcomes: Sequence[Outcome]) -> Iterator[Sequence[Outcome]]:

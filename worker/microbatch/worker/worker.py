@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from microbatch.common.clock import Clock, Deadline, SystemClock
 from microbatch.common.connection import BlockingConnection, Connection, Endpoint, backoff_s
@@ -24,7 +23,7 @@ from microbatch.worker.processor import declared, instance_of
 from microbatch.worker.queue_agent import AgentParts, QueueAgent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from microbatch.common.embedded import EmbeddedServer
@@ -144,7 +143,9 @@ class Worker:
         await self._subscription.add(*[channel.decode() for channel in bells])
         for agent in self._agents:
             await agent.join()
-        blocking = BlockingConnection(Endpoint(url, self.settings.command_timeout_s, f"microbatch:beat:{self.id}"))
+        blocking = BlockingConnection(
+            Endpoint(url, self.settings.command_timeout_s, f"microbatch:beat:{self.id}")
+        )
         self._heartbeat = Heartbeat(blocking, self.id, self.settings, self._agents)
         self._heartbeat.start()
         for agent in self._agents:
@@ -158,7 +159,9 @@ class Worker:
         while True:
             try:
                 left_s = deadline.left_s() or 0.0
-                await connection.execute("PING", timeout_s=max(0.2, min(left_s, self.settings.command_timeout_s)))
+                await connection.execute(
+                    "PING", timeout_s=max(0.2, min(left_s, self.settings.command_timeout_s))
+                )
             except AuthenticationFailed:
                 raise
             except ConnectionFailed:
@@ -202,7 +205,9 @@ class Worker:
             if not drain.done():
                 for agent in self._agents:
                     self.handed_back += await agent.hand_back()
-                log.warning("worker %s: drain deadline passed, handed %d jobs back", self.id, self.handed_back)
+                log.warning(
+                    "worker %s: drain deadline passed, handed %d jobs back", self.id, self.handed_back
+                )
         finally:
             drain.cancel()
             await asyncio.gather(drain, return_exceptions=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microbatch.common.codec import encode_error
-from microbatch.common.keys import QueueKeys
 from microbatch.common.scripts.script import Arg, Call, load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from microbatch.common.keys import QueueKeys
 
 __all__ = ["JOB_LOST", "LOST_TTL_MS", "RecordView", "await_results"]
 
@@ -27,7 +30,10 @@ class RecordView:
 def await_results(
     keys: QueueKeys, client: str, locals_: Sequence[str], *, register: bool, check: bool
 ) -> Call[list[RecordView]]:
-    """Read outcomes. `register`: be told when the open ones finish. `check`: fail jobs whose entry is gone."""
+    """Read outcomes.
+
+    `register`: be told when the open ones finish. `check`: fail jobs whose entry is gone.
+    """
     args: list[Arg] = [client, int(register), int(check), JOB_LOST, LOST_TTL_MS, *locals_]
     return Call(load("await_results"), keys.prefix, args, _parse)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microbatch.common.entry import Entry, parse_entry
-from microbatch.common.keys import QueueKeys
 from microbatch.common.scripts.script import Call, load
+
+if TYPE_CHECKING:
+    from microbatch.common.keys import QueueKeys
 
 __all__ = ["ClaimReply", "Claimed", "Idle", "Watch", "claim"]
 

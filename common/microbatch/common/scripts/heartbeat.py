@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from microbatch.common.keys import QueueKeys
 from microbatch.common.scripts.script import Arg, Call, load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from microbatch.common.keys import QueueKeys
 
 __all__ = ["Look", "heartbeat"]
 

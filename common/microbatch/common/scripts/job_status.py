@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microbatch.common.errors import ProtocolError
-from microbatch.common.keys import QueueKeys
 from microbatch.common.scripts.await_results import JOB_LOST, LOST_TTL_MS
 from microbatch.common.scripts.script import Call, load
+
+if TYPE_CHECKING:
+    from microbatch.common.keys import QueueKeys
 
 __all__ = ["JobView", "job_status"]
 

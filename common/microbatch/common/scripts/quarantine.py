@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from microbatch.common.codec import encode_error
-from microbatch.common.entry import Entry
-from microbatch.common.keys import QueueKeys
 from microbatch.common.scripts.script import Call, load
+
+if TYPE_CHECKING:
+    from microbatch.common.entry import Entry
+    from microbatch.common.keys import QueueKeys
 
 __all__ = ["Fault", "quarantine"]
 

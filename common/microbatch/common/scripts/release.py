@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from microbatch.common.keys import QueueKeys
 from microbatch.common.scripts.script import Call, load
+
+if TYPE_CHECKING:
+    from microbatch.common.keys import QueueKeys
 
 __all__ = ["Released", "release"]
 

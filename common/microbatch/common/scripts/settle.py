@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from microbatch.common.entry import Entry
-from microbatch.common.keys import QueueKeys
 from microbatch.common.scripts.script import Arg, Call, load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from microbatch.common.entry import Entry
+    from microbatch.common.keys import QueueKeys
 
 __all__ = ["BatchFacts", "Outcome", "SettleCode", "settle"]
 
@@ -51,7 +54,15 @@ def settle(
 
     `close=False` keeps the batch listed, because another call for it follows.
     """
-    args: list[Arg] = [facts.worker, facts.batch, facts.reason, facts.size, facts.started_ms, ttl_ms, int(close)]
+    args: list[Arg] = [
+        facts.worker,
+        facts.batch,
+        facts.reason,
+        facts.size,
+        facts.started_ms,
+        ttl_ms,
+        int(close),
+    ]
     for outcome in outcomes:
         entry = outcome.entry
         state = "succeeded" if outcome.succeeded else "failed"

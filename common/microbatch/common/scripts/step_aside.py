@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from microbatch.common.keys import QueueKeys
+from typing import TYPE_CHECKING
+
 from microbatch.common.scripts.script import Call, load
+
+if TYPE_CHECKING:
+    from microbatch.common.keys import QueueKeys
 
 __all__ = ["step_aside"]
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from microbatch.common.keys import QueueKeys
 from microbatch.common.scripts.script import Arg, Call, load
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from microbatch.common.keys import QueueKeys
 
 __all__ = ["NewJob", "SubmitCode", "SubmitReply", "submit"]
 
@@ -42,7 +45,9 @@ class SubmitReply:
     retry_after_ms: int
 
 
-def submit(keys: QueueKeys, client: str, jobs: Sequence[NewJob], *, max_queue_length: int) -> Call[SubmitReply]:
+def submit(
+    keys: QueueKeys, client: str, jobs: Sequence[NewJob], *, max_queue_length: int
+) -> Call[SubmitReply]:
     """Accept jobs into a queue."""
     args: list[Arg] = [client, max_queue_length, len(jobs)]
     for job in jobs:

@@ -1,0 +1,90 @@
+"""Exit codes, and the one mapping from errors to them.
+
+Rule: an error that a command lets out ends here as one exit code and one line that says what to do. What is
+not in the table is a bug of ours, code 70. Nothing here prints or exits.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+from microbatch.common import errors
+
+__all__ = ["ExitCode", "Refusal", "UsageError", "refusal_of"]
+
+
+class ExitCode(IntEnum):
+    """What the exit code of `microbatch` means; scripts and service managers rely on it."""
+
+    DONE = 0
+    FAILED = 1
+    """The job failed, was cancelled, expired or was refused; of a worker: its processor's setup failed."""
+    USAGE = 2
+    """Bad usage, settings, import or password: the next start would fail in the same way."""
+    NOT_FOUND = 3
+    """No such job, queue or result (yet)."""
+    TIMED_OUT = 4
+    REDIS_UNREACHABLE = 69
+    BUG = 70
+    HANDED_BACK = 75
+    """The drain deadline passed or a second signal came; the rest was handed back."""
+    INTERRUPTED = 130
+    BROKEN_PIPE = 141
+
+
+class Refusal(NamedTuple):
+    """How a command ends that did not do what it was asked to."""
+
+    code: ExitCode
+    sentence: str
+
+
+class UsageError(Exception):
+    """What the user asked for cannot be done as asked; the sentence says how to ask.
+
+    Attributes:
+        code: The exit code.
+    """
+
+    def __init__(self, sentence: str, code: ExitCode = ExitCode.USAGE) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+_START_REDIS = "is it running? --redis-url or MICROBATCH_REDIS_URL says where, `microbatch server` starts one"
+_PASSWORD = "check user and password in --redis-url or MICROBATCH_REDIS_URL, and the user's ACL rules"  # noqa: S105 - advice
+
+# The first class that fits decides, so the special ones come first.
+_TABLE: tuple[tuple[type[Exception], ExitCode, str], ...] = (
+    (errors.AuthenticationFailed, ExitCode.USAGE, _PASSWORD),
+    (errors.ConnectionFailed, ExitCode.REDIS_UNREACHABLE, _START_REDIS),
+    (errors.DrainTimeout, ExitCode.HANDED_BACK, "other workers go on with them"),
+    (errors.ResultNotFound, ExitCode.NOT_FOUND, "check the id (queue/local) and --redis-url"),
+    (errors.ResultTimeout, ExitCode.TIMED_OUT, "the job goes on: `microbatch result JOB_ID --wait` asks again"),
+    (errors.SubmitTimeout, ExitCode.TIMED_OUT, "submitting again with the same --job-id is safe"),
+    (errors.JobError, ExitCode.FAILED, ""),
+    (errors.QueueFull, ExitCode.FAILED, "--timeout-s waits for room; more workers make it"),
+    (errors.DuplicateJobId, ExitCode.FAILED, "use another --job-id"),
+    (errors.ServerFull, ExitCode.FAILED, "raise maxmemory, or let the workers catch up"),
+    (errors.SubmitError, ExitCode.FAILED, ""),
+    (errors.ProtocolError, ExitCode.FAILED, "something else writes to these keys"),
+    (errors.SettingsError, ExitCode.USAGE, "`microbatch config` shows what is in force"),
+    (errors.ProcessorError, ExitCode.USAGE, ""),
+    (errors.EmbeddedServerError, ExitCode.REDIS_UNREACHABLE, ""),
+    (errors.ServerError, ExitCode.REDIS_UNREACHABLE, "Redis 7.0 or Valkey 7.2 is the least that works"),
+)
+
+
+def refusal_of(error: BaseException) -> Refusal:
+    """The exit code and the line for an error."""
+    if isinstance(error, UsageError):
+        return Refusal(error.code, str(error))
+    for kind, code, advice in _TABLE:
+        if isinstance(error, kind):
+            return Refusal(code, f"{error}; {advice}" if advice else str(error))
+    return Refusal(
+        ExitCode.BUG,
+        f"this is a bug in microbatch: {type(error).__name__}: {error}; please report it with the output of "
+        "the same command and --traceback",
+    )

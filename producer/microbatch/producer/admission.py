@@ -1,0 +1,243 @@
+"""Admission: from payloads to accepted jobs; what is refused, repeated or given up.
+
+Rule: a submit returns only once Redis has accepted the job; `timeout_s` bounds the whole of it. A job is encoded
+once and keeps its id through every repetition, so that repeating it can never add it twice. Where the time is over
+while a job is in the air, nobody knows whether it was accepted, and the error says so.
+
+It never waits for results.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from microbatch.common.codec import encode
+from microbatch.common.errors import ClientClosed, DuplicateJobId, MicrobatchError, ProtocolError, QueueFull
+from microbatch.common.errors import SubmitTimeout
+from microbatch.common.identifiers import check_local_id, new_local_id, payload_digest
+from microbatch.common.keys import KNOWN_QUEUES
+from microbatch.common.scripts import NewJob, SubmitCode
+from microbatch.producer.submitter import Landing, Mixed, Submitter
+from microbatch.producer.ticket import NOT_REGISTERED, Ticket
+
+if TYPE_CHECKING:
+    from microbatch.common.connection import Connection
+    from microbatch.common.settings import ClientSettings
+    from microbatch.producer.inbox import Inbox
+    from microbatch.producer.mailbox import Mailbox
+
+__all__ = ["Admission", "Gate", "OnFull", "SubmitOptions", "Terms"]
+
+OnFull = Literal["raise", "wait"]
+LONGEST_PAUSE_S = 1.0
+_MOST_TTL_S = 315_360_000
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitOptions:
+    """How jobs are to be submitted, as the caller said it; checked by `Admission.terms`."""
+
+    on_full: OnFull = "raise"
+    timeout_s: float | None = None
+    headers: Mapping[str, Any] | None = None
+    result_ttl_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The same, checked and encoded: what every job of one call has in common."""
+
+    wait: bool
+    timeout_s: float | None
+    headers: bytes
+    ttl_ms: str
+
+
+@dataclass(slots=True)
+class Gate:
+    """What admitting jobs to one queue needs."""
+
+    mailbox: Mailbox
+    submitter: Submitter
+    ttl_ms: str
+    max_payload_bytes: int
+
+    def new_job(self, local: str, payload: Any, terms: Terms) -> NewJob:
+        """Encode one job.
+
+        Raises:
+            PayloadError: The payload cannot travel.
+        """
+        data = encode(payload, limit_bytes=self.max_payload_bytes)
+        return NewJob(local, payload_digest(data), data, terms.headers, terms.ttl_ms or self.ttl_ms)
+
+
+class Admission:
+    """Admits the jobs of one client.
+
+    Args:
+        connection: Where to.
+        client: The client's id.
+        inbox: Where the results will arrive.
+        settings: The client's settings.
+    """
+
+    def __init__(
+        self, connection: Connection, client: str, inbox: Inbox, settings: ClientSettings
+    ) -> None:
+        self._connection = connection
+        self._client = client
+        self._inbox = inbox
+        self._settings = settings
+        self._gates: dict[str, Gate] = {}
+        self._opening: dict[str, asyncio.Task[Gate]] = {}
+        self._closed = False
+
+    def terms(self, options: SubmitOptions) -> Terms:
+        """Check and encode options.
+
+        Raises:
+            ValueError: An unknown `on_full`, or a time that cannot be.
+            PayloadError: Headers that cannot travel.
+        """
+        if options.on_full not in ("raise", "wait"):
+            raise ValueError(f"on_full is 'raise' or 'wait', not {options.on_full!r}")
+        headers = b""
+        if options.headers:
+            headers = encode(dict(options.headers), limit_bytes=self._settings.max_payload_bytes)
+        return Terms(options.on_full == "wait", options.timeout_s, headers, _ttl_ms(options.result_ttl_s))
+
+    async def gate(self, queue: str) -> Gate:
+        """The open gate of a queue; its results are heard from here on.
+
+        Raises:
+            ConnectionFailed: Redis did not answer in time.
+            ClientClosed: The client is closed.
+        """
+        if self._closed:
+            raise ClientClosed
+        gate = self._gates.get(queue)
+        if gate is not None:
+            return gate
+        opening = self._opening.get(queue)
+        if opening is None:
+            mailbox = self._inbox.mailbox(queue)
+            opening = self._opening[queue] = asyncio.create_task(self._open(mailbox), name="microbatch-gate")
+            opening.add_done_callback(lambda task: self._opened(queue, task))
+        await asyncio.wait((opening,))  # not awaited itself: others wait for it as well
+        if opening.cancelled():
+            raise ClientClosed
+        return opening.result()
+
+    async def submit(self, queue: str, payload: Any, job_id: str | None, terms: Terms) -> Ticket:
+        """Admit one job.
+
+        Raises:
+            SubmitError: It was not accepted (`QueueFull`, `DuplicateJobId`, `SubmitTimeout`, `PayloadError`).
+            MicrobatchError: Redis did not answer, or not as it should.
+        """
+        local = new_local_id() if job_id is None else check_local_id(job_id)
+        if terms.timeout_s is None:
+            return await self._submit(queue, payload, local, terms, _Course())
+        course = _Course()
+        try:
+            async with asyncio.timeout(terms.timeout_s):
+                return await self._submit(queue, payload, local, terms, course)
+        except TimeoutError:
+            raise course.full or SubmitTimeout(queue, terms.timeout_s) from None
+
+    async def close(self, timeout_s: float) -> None:
+        """Accept nothing more, and let what was handed over land, for at most that long."""
+        self._closed = True
+        for opening in list(self._opening.values()):
+            opening.cancel()
+        await asyncio.gather(*(gate.submitter.close(timeout_s) for gate in self._gates.values()))
+        await asyncio.gather(*self._opening.values(), return_exceptions=True)
+
+    async def _open(self, mailbox: Mailbox) -> Gate:
+        queue, settings = mailbox.keys.queue, self._settings
+        await self._inbox.listen(mailbox)
+        await self._connection.execute("SADD", KNOWN_QUEUES, queue)
+        submitter = Submitter(
+            self._connection,
+            mailbox.keys,
+            self._client,
+            max_queue_length=settings.max_queue_length_for(queue),
+        )
+        ttl_ms = _ttl_ms(settings.result_ttl_s_for(queue))
+        return Gate(mailbox, submitter, ttl_ms, settings.max_payload_bytes)
+
+    def _opened(self, queue: str, opening: asyncio.Task[Gate]) -> None:
+        del self._opening[queue]
+        if not opening.cancelled() and opening.exception() is None:
+            self._gates[queue] = opening.result()
+
+    async def _submit(self, queue: str, payload: Any, local: str, terms: Terms, course: _Course) -> Ticket:
+        gate = self._gates.get(queue) or await self.gate(queue)
+        if self._closed:
+            raise ClientClosed
+        job = gate.new_job(local, payload, terms)
+        known = gate.mailbox.open_ticket(local)
+        ticket = known or gate.mailbox.own(local)
+        while True:
+            landing = await gate.submitter.send((job,), len(job.payload) + len(job.headers))
+            if landing is None:
+                return ticket
+            if isinstance(landing, Exception):
+                raise own_copy(landing)
+            code = landing.codes[0]
+            if code is SubmitCode.SAME and known is None:
+                # The first submit of this job may have been another client's: then nothing is pushed to us.
+                ticket.heard = NOT_REGISTERED
+            if code in (SubmitCode.NEW, SubmitCode.SAME):
+                return ticket
+            if code is not SubmitCode.FULL:
+                raise refusal(ticket.id, code)
+            full = QueueFull(queue, retry_after_s=landing.retry_after_s)
+            if not terms.wait:
+                raise full
+            await course.pause(full)
+
+
+class _Course:
+    """How a submit fares: `full` while it waits for room, None while a job is in the air."""
+
+    def __init__(self) -> None:
+        self.full: QueueFull | None = None
+
+    async def pause(self, full: QueueFull) -> None:
+        self.full = full
+        await asyncio.sleep(pause_s(full))
+        self.full = None
+
+
+def pause_s(full: QueueFull) -> float:
+    """How long to wait before trying a full queue again."""
+    return min(full.retry_after_s, LONGEST_PAUSE_S) * random.uniform(0.5, 1)  # noqa: S311 - jitter
+
+
+def refusal(job_id: str, code: SubmitCode) -> MicrobatchError:
+    """The error of a job that was refused for good."""
+    if code is SubmitCode.CONFLICT:
+        return DuplicateJobId(job_id)
+    return ProtocolError(f"the key of job {job_id} holds something else than a job record")
+
+
+def own_copy(error: Exception) -> Exception:
+    """The error of a flight, for one of its many callers: a shared one would collect all their tracebacks."""
+    own = copy.copy(error)
+    own.__cause__ = error.__cause__
+    return own
+
+
+def _ttl_ms(ttl_s: float | None) -> str:
+    if ttl_s is None:
+        return ""
+    if not 0 <= ttl_s <= _MOST_TTL_S:
+        raise ValueError(f"result_ttl_s is {ttl_s!r}, and may be 0 to {_MOST_TTL_S} seconds")
+    return str(0 if ttl_s == 0 else max(1, round(ttl_s * 1000)))

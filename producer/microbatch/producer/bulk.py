@@ -1,0 +1,144 @@
+"""Bulk: many jobs in few round trips.
+
+Rule: payloads are taken from their iterable chunk by chunk; while a chunk is in the air, the next one is encoded.
+One future serves a whole chunk. Where the queue is full, the error carries every job that was accepted, in order.
+
+It never sends a later chunk once one was refused for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from microbatch.common.errors import QueueFull, SubmitTimeout
+from microbatch.common.identifiers import new_local_id
+from microbatch.common.scripts import NewJob, SubmitCode
+from microbatch.producer.admission import own_copy, pause_s, refusal
+from microbatch.producer.submitter import FLIGHT
+
+if TYPE_CHECKING:
+    from microbatch.producer.admission import Gate, Terms
+    from microbatch.producer.submitter import Landing
+    from microbatch.producer.ticket import Ticket
+
+__all__ = ["BulkSubmit"]
+
+AHEAD = 3
+"""Chunks in the air: enough to keep the server busy while the next one is encoded."""
+
+_ACCEPTED = (SubmitCode.NEW, SubmitCode.SAME)
+
+
+class _Chunk:
+    """Jobs that travel together; `refused` are the indexes of those that found no room, None while in the air."""
+
+    __slots__ = ("jobs", "landed", "refused", "size_bytes", "tickets")
+
+    def __init__(self) -> None:
+        self.jobs: list[NewJob] = []
+        self.tickets: list[Ticket] = []
+        self.size_bytes = 0
+        self.landed: asyncio.Future[Landing] | None = None
+        self.refused: list[int] | None = None
+
+    def accepted(self) -> list[Ticket]:
+        if not self.refused:
+            return [] if self.refused is None else self.tickets
+        without = set(self.refused)
+        return [ticket for index, ticket in enumerate(self.tickets) if index not in without]
+
+
+class BulkSubmit:
+    """One call of `submit_many`.
+
+    Args:
+        gate: The queue's gate.
+        payloads: Any iterable; consumed as far as jobs are sent.
+        terms: What the jobs have in common.
+    """
+
+    def __init__(self, gate: Gate, payloads: Iterable[Any], terms: Terms) -> None:
+        self._gate = gate
+        self._payloads = payloads
+        self._terms = terms
+        self._chunks: list[_Chunk] = []
+        self._in_air: deque[_Chunk] = deque()
+        self._full: QueueFull | None = None
+
+    async def run(self) -> list[Ticket]:
+        """Admit all jobs.
+
+        Raises:
+            QueueFull: Some found no room (with `on_full="wait"`: until the time was over).
+            SubmitTimeout: No answer in time.
+            PayloadError: A payload cannot travel; nothing of its chunk and after it was sent.
+            MicrobatchError: Redis did not answer, or not as it should.
+        """
+        timeout_s = self._terms.timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._send_all()
+        except TimeoutError:
+            raise self._full or SubmitTimeout(self._gate.mailbox.keys.queue, timeout_s or 0.0) from None
+        except Exception as error:
+            accepted = len(self.accepted())
+            if accepted and not isinstance(error, QueueFull):
+                error.add_note(f"{accepted} jobs before it were accepted")
+            raise
+        finally:
+            for chunk in self._in_air:  # takes back those that have not left
+                if chunk.landed is not None:
+                    chunk.landed.cancel()
+        return [ticket for chunk in self._chunks for ticket in chunk.tickets]
+
+    def accepted(self) -> list[Ticket]:
+        """What was accepted so far, in order."""
+        return [ticket for chunk in self._chunks for ticket in chunk.accepted()]
+
+    async def _send_all(self) -> None:
+        for chunk in self._encoded():
+            self._chunks.append(chunk)
+            self._in_air.append(chunk)
+            chunk.landed = self._gate.submitter.send(chunk.jobs, chunk.size_bytes)
+            await asyncio.sleep(0)  # lets it leave before the next one is encoded
+            while len(self._in_air) >= AHEAD:
+                await self._land()
+        while self._in_air:
+            await self._land()
+
+    def _encoded(self) -> Iterator[_Chunk]:
+        new_job, own, terms = self._gate.new_job, self._gate.mailbox.own, self._terms
+        chunk = _Chunk()
+        for payload in self._payloads:
+            job = new_job(new_local_id(), payload, terms)
+            size_bytes = len(job.payload) + len(job.headers)
+            if len(chunk.jobs) == FLIGHT.jobs or (
+                chunk.jobs and chunk.size_bytes + size_bytes > FLIGHT.size_bytes
+            ):
+                yield chunk
+                chunk = _Chunk()
+            chunk.jobs.append(job)
+            chunk.tickets.append(own(job.local))
+            chunk.size_bytes += size_bytes
+        if chunk.jobs:
+            yield chunk
+
+    async def _land(self) -> None:
+        """Wait for the oldest chunk, and send again what found no room if that is wanted."""
+        chunk = self._in_air[0]
+        assert chunk.landed is not None  # noqa: S101 - it is in the air
+        while full := self._judge(chunk, await chunk.landed):
+            if not self._terms.wait:
+                self._in_air.popleft()
+                await self._land_rest()
+                raise full
+            self._full = full
+            await asyncio.sleep(pause_s(full))
+            self._full = None
+            again = [chunk.jobs[index] for index in chunk.refused or ()]
+            chunk.landed = self._gate.submitter.send(again, sum(len(job.payload) for job in again))
+        self._in_air.popleft()
+        chunk.jobs = []  # their payloads are not needed any more
