@@ -111,10 +111,18 @@ class Bench:
         return await self.run(submit(self.keys, client, new, max_queue_length=limit))
 
     async def claim(
-        self, batch: str, worker: str = "w1", *, size: int = 32, wait_ms: float = 0.0, max_bytes: int = 1 << 24
+        self,
+        batch: str,
+        worker: str = "w1",
+        *,
+        size: int = 32,
+        wait_ms: float = 0.0,
+        max_bytes: int = 1 << 24,
     ) -> ClaimReply:
         return await self.run(
-            claim(self.keys, worker, batch, max_batch_size=size, max_wait_ms=wait_ms, max_batch_bytes=max_bytes)
+            claim(
+                self.keys, worker, batch, max_batch_size=size, max_wait_ms=wait_ms, max_batch_bytes=max_bytes
+            )
         )
 
     async def take(self, batch: str, worker: str = "w1", **more: Any) -> list[Entry]:
@@ -193,9 +201,9 @@ class Bench:
         )
         return token
 
-    async def die(self, worker: str) -> None:
-        """The worker's last heartbeat becomes too old."""
-        await self.raw.zadd(self.keys.workers, {worker: await self.now_ms() - LIMIT_MS - 1_000})
+    async def die(self, worker: str, *, known: bool = False) -> None:
+        """The worker's last heartbeat becomes too old; with `known`, only where it is in the books at all."""
+        await self.raw.zadd(self.keys.workers, {worker: await self.now_ms() - LIMIT_MS - 1_000}, xx=known)
 
     # --- plain looks ---------------------------------------------------------------------------
 

@@ -152,7 +152,7 @@ async def test_who_claims_can_be_found_dead_even_after_it_was_forgotten(bench: B
     await bench.die("w1")
     await bench.takeover("w1")
     await bench.take("b2", size=1)
-    await bench.die("w1")
+    await bench.die("w1", known=True)
     assert (await bench.beat("w2")).dead == ["w1"]
     assert (await bench.takeover("w1", max_crashes=9)).moved == 1
     assert await bench.pending() == {}

@@ -80,6 +80,25 @@ async def test_a_job_without_a_record_is_moved_all_the_same(bench: Bench) -> Non
     assert await bench.raw.exists(bench.keys.job("a")) == 0
 
 
+async def test_a_stray_copy_of_an_entry_is_dropped_instead_of_moved(bench: Bench) -> None:
+    await bench.submit("a")
+    ((_, fields),) = await bench.raw.xrange(bench.keys.lane("main"))
+    await bench.raw.xadd(bench.keys.lane("main"), fields)
+    await bench.take("b1")
+    assert await bench.release("b1") == Released(1, 0)
+    assert await bench.lengths() == {"front": 1}
+    assert await bench.pending() == {}
+
+
+async def test_who_hands_back_does_not_wake_itself(bench: Bench) -> None:
+    await bench.submit("a")
+    await bench.take("b1")
+    await bench.beat("w2", idle=True)
+    await bench.raw.zadd(bench.keys.idle, {"w1": await bench.now_ms() + 5})
+    await bench.release("b1")
+    assert await bench.watcher() == "0 w2"
+
+
 async def test_a_foreign_entry_with_thousands_of_fields_does_not_block_recovery(bench: Bench) -> None:
     fields: dict[Any, Any] = {f"f{n}": "x" for n in range(9_000)}
     await bench.raw.xadd(bench.keys.lane("main"), fields)
@@ -219,7 +238,8 @@ async def test_a_dead_workers_idleness_and_watch_go_with_it(bench: Bench) -> Non
     await bench.die("w1")
     await bench.takeover("w1")
     assert await bench.watcher() is None
-    await bench.claim("b2", "w2")
+    await bench.beat("w2", idle=True)
+    assert await bench.idle() == ["w2"]
     await bench.die("w2")
     await bench.takeover("w2", by="w3")
     assert await bench.idle() == []

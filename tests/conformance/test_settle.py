@@ -46,7 +46,9 @@ async def test_the_jobs_own_time_to_live_wins(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("own", [True, False])
-async def test_a_time_to_live_of_zero_keeps_no_record_and_pushes_the_value(bench: Bench, *, own: bool) -> None:
+async def test_a_time_to_live_of_zero_keeps_no_record_and_pushes_the_value(
+    bench: Bench, *, own: bool
+) -> None:
     await bench.submit(job("a", ttl_ms="0" if own else ""))
     big = encode("x" * 100_000)
     async with bench.listening(bench.keys.reply_channel("c1")) as client:
@@ -161,9 +163,12 @@ async def test_each_client_gets_one_message_with_all_its_fragments(bench: Bench)
     ):
         await bench.settle("b1", await bench.take("b1"))
         (message,) = await one.all()
-        assert message == b"".join(encode([local, "succeeded", "done"]).replace(
-            encode(local), b"\xd9\x01" + local.encode()
-        ).replace(encode("succeeded"), b"\xd9\x09succeeded") for local in ("a", "b"))
+        assert message == b"".join(
+            encode([local, "succeeded", "done"])
+            .replace(encode(local), b"\xd9\x01" + local.encode())
+            .replace(encode("succeeded"), b"\xd9\x09succeeded")
+            for local in ("a", "b")
+        )
         assert await two.fragments() == [["c", "succeeded", "done"]]
 
 

@@ -88,8 +88,9 @@ async def test_a_full_batch_rings_the_watcher_once(bench: Bench) -> None:
         await bench.submit("b")
         assert await bell.all() == []
         await bench.submit("c")
-        await bench.submit("d")
         assert await bell.all() == [b"1"]
+        await bench.submit("d")
+        assert await bell.all() == []
     assert await bench.watcher() == "0 w1"
 
 
@@ -243,5 +244,6 @@ async def test_a_claim_that_arrives_after_the_farewell_strands_nobody(bench: Ben
     await bench.submit("a")
     await bench.step_aside("w1", leaving=True)
     await bench.take("b-late")
-    await bench.die("w1")
+    await bench.die("w1", known=True)
+    assert (await bench.beat("w2")).dead == ["w1"]
     assert (await bench.takeover("w1")).moved == 1

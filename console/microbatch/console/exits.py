@@ -61,7 +61,11 @@ _TABLE: tuple[tuple[type[Exception], ExitCode, str], ...] = (
     (errors.ConnectionFailed, ExitCode.REDIS_UNREACHABLE, _START_REDIS),
     (errors.DrainTimeout, ExitCode.HANDED_BACK, "other workers go on with them"),
     (errors.ResultNotFound, ExitCode.NOT_FOUND, "check the id (queue/local) and --redis-url"),
-    (errors.ResultTimeout, ExitCode.TIMED_OUT, "the job goes on: `microbatch result JOB_ID --wait` asks again"),
+    (
+        errors.ResultTimeout,
+        ExitCode.TIMED_OUT,
+        "the job goes on: `microbatch result JOB_ID --wait` asks again",
+    ),
     (errors.SubmitTimeout, ExitCode.TIMED_OUT, "submitting again with the same --job-id is safe"),
     (errors.JobError, ExitCode.FAILED, ""),
     (errors.QueueFull, ExitCode.FAILED, "--timeout-s waits for room; more workers make it"),

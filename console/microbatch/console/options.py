@@ -27,7 +27,9 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
         "--connect-timeout-s", metavar="S", help="how long to wait for Redis at the start (default: 10)"
     )
     group.add_argument("--json", action="store_true", help="write JSON, for machines")
-    group.add_argument("--traceback", action="store_true", help="show the traceback of an error, to report it")
+    group.add_argument(
+        "--traceback", action="store_true", help="show the traceback of an error, to report it"
+    )
 
 
 def connection_options(arguments: argparse.Namespace) -> dict[str, Any]:

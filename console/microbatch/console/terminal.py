@@ -8,9 +8,12 @@ text that it did not make itself.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from microbatch.console.json_values import json_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["complain", "encodable", "escaped", "print_json", "table"]
 
@@ -36,7 +39,8 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Columns wide enough for what is in them: numbers to the right, text to the left, None as `-`."""
     cells = [[_cell(value) for value in row] for row in rows]
     numeric = [
-        bool(cells) and all(text == "-" or text[:1].isdigit() for text in column) for column in zip(*cells, strict=True)
+        bool(cells) and all(text == "-" or text[:1].isdigit() for text in column)
+        for column in zip(*cells, strict=True)
     ] or [False] * len(titles)
     widths = [max(map(len, column)) for column in zip(titles, *cells, strict=True)]
     lines = [

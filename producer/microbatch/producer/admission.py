@@ -1,8 +1,8 @@
 """Admission: from payloads to accepted jobs; what is refused, repeated or given up.
 
-Rule: a submit returns only once Redis has accepted the job; `timeout_s` bounds the whole of it. A job is encoded
-once and keeps its id through every repetition, so that repeating it can never add it twice. Where the time is over
-while a job is in the air, nobody knows whether it was accepted, and the error says so.
+Rule: a submit returns only once Redis has accepted the job; `timeout_s` bounds the whole of it. A job is
+encoded once and keeps its id through every repetition, so that repeating it can never add it twice. Where
+the time is over while a job is in the air, nobody knows whether it was accepted, and the error says so.
 
 It never waits for results.
 """
@@ -12,20 +12,27 @@ from __future__ import annotations
 import asyncio
 import copy
 import random
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from microbatch.common.codec import encode
-from microbatch.common.errors import ClientClosed, DuplicateJobId, MicrobatchError, ProtocolError, QueueFull
-from microbatch.common.errors import SubmitTimeout
+from microbatch.common.errors import (
+    ClientClosed,
+    DuplicateJobId,
+    MicrobatchError,
+    ProtocolError,
+    QueueFull,
+    SubmitTimeout,
+)
 from microbatch.common.identifiers import check_local_id, new_local_id, payload_digest
 from microbatch.common.keys import KNOWN_QUEUES
 from microbatch.common.scripts import NewJob, SubmitCode
-from microbatch.producer.submitter import Landing, Mixed, Submitter
+from microbatch.producer.submitter import Submitter
 from microbatch.producer.ticket import NOT_REGISTERED, Ticket
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from microbatch.common.connection import Connection
     from microbatch.common.settings import ClientSettings
     from microbatch.producer.inbox import Inbox
@@ -87,9 +94,7 @@ class Admission:
         settings: The client's settings.
     """
 
-    def __init__(
-        self, connection: Connection, client: str, inbox: Inbox, settings: ClientSettings
-    ) -> None:
+    def __init__(self, connection: Connection, client: str, inbox: Inbox, settings: ClientSettings) -> None:
         self._connection = connection
         self._client = client
         self._inbox = inbox
@@ -230,7 +235,10 @@ def refusal(job_id: str, code: SubmitCode) -> MicrobatchError:
 
 def own_copy(error: Exception) -> Exception:
     """The error of a flight, for one of its many callers: a shared one would collect all their tracebacks."""
-    own = copy.copy(error)
+    try:
+        own = copy.copy(error)
+    except TypeError:  # its constructor takes no sentence
+        return error
     own.__cause__ = error.__cause__
     return own
 

@@ -1,7 +1,8 @@
 """Bulk: many jobs in few round trips.
 
-Rule: payloads are taken from their iterable chunk by chunk; while a chunk is in the air, the next one is encoded.
-One future serves a whole chunk. Where the queue is full, the error carries every job that was accepted, in order.
+Rule: payloads are taken from their iterable chunk by chunk; while a chunk is in the air, the next one is
+encoded. One future serves a whole chunk. Where the queue is full, the error carries every job that was
+accepted, in order.
 
 It never sends a later chunk once one was refused for good.
 """
@@ -9,18 +10,20 @@ It never sends a later chunk once one was refused for good.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections import deque
-from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from microbatch.common.errors import QueueFull, SubmitTimeout
+from microbatch.common.errors import MicrobatchError, QueueFull, SubmitTimeout
 from microbatch.common.identifiers import new_local_id
 from microbatch.common.scripts import NewJob, SubmitCode
 from microbatch.producer.admission import own_copy, pause_s, refusal
 from microbatch.producer.submitter import FLIGHT
 
 if TYPE_CHECKING:
-    from microbatch.producer.admission import Gate, Terms
+    from collections.abc import Iterable, Iterator
+
+    from microbatch.producer.admission import Admission, Gate, Terms
     from microbatch.producer.submitter import Landing
     from microbatch.producer.ticket import Ticket
 
@@ -33,7 +36,7 @@ _ACCEPTED = (SubmitCode.NEW, SubmitCode.SAME)
 
 
 class _Chunk:
-    """Jobs that travel together; `refused` are the indexes of those that found no room, None while in the air."""
+    """Jobs that travel together; `refused`: the indexes that found no room, None while in the air."""
 
     __slots__ = ("jobs", "landed", "refused", "size_bytes", "tickets")
 
@@ -55,18 +58,20 @@ class BulkSubmit:
     """One call of `submit_many`.
 
     Args:
-        gate: The queue's gate.
+        admission: Who opens the queue's gate.
+        queue: The queue's name.
         payloads: Any iterable; consumed as far as jobs are sent.
         terms: What the jobs have in common.
     """
 
-    def __init__(self, gate: Gate, payloads: Iterable[Any], terms: Terms) -> None:
-        self._gate = gate
+    def __init__(self, admission: Admission, queue: str, payloads: Iterable[Any], terms: Terms) -> None:
+        self._admission = admission
+        self._queue = queue
         self._payloads = payloads
         self._terms = terms
         self._chunks: list[_Chunk] = []
         self._in_air: deque[_Chunk] = deque()
-        self._full: QueueFull | None = None
+        self._full: QueueFull | None = None  # while waiting for room
 
     async def run(self) -> list[Ticket]:
         """Admit all jobs.
@@ -80,9 +85,12 @@ class BulkSubmit:
         timeout_s = self._terms.timeout_s
         try:
             async with asyncio.timeout(timeout_s):
-                await self._send_all()
+                await self._send_all(await self._admission.gate(self._queue))
         except TimeoutError:
-            raise self._full or SubmitTimeout(self._gate.mailbox.keys.queue, timeout_s or 0.0) from None
+            # Queue full is an answer only where all answers are known.
+            if self._full is not None and self._rest_is_known():
+                raise self._full from None
+            raise SubmitTimeout(self._queue, timeout_s or 0.0) from None
         except Exception as error:
             accepted = len(self.accepted())
             if accepted and not isinstance(error, QueueFull):
@@ -98,19 +106,19 @@ class BulkSubmit:
         """What was accepted so far, in order."""
         return [ticket for chunk in self._chunks for ticket in chunk.accepted()]
 
-    async def _send_all(self) -> None:
-        for chunk in self._encoded():
+    async def _send_all(self, gate: Gate) -> None:
+        for chunk in self._encoded(gate):
             self._chunks.append(chunk)
             self._in_air.append(chunk)
-            chunk.landed = self._gate.submitter.send(chunk.jobs, chunk.size_bytes)
+            chunk.landed = gate.submitter.send(chunk.jobs, chunk.size_bytes)
             await asyncio.sleep(0)  # lets it leave before the next one is encoded
             while len(self._in_air) >= AHEAD:
-                await self._land()
+                await self._land(gate)
         while self._in_air:
-            await self._land()
+            await self._land(gate)
 
-    def _encoded(self) -> Iterator[_Chunk]:
-        new_job, own, terms = self._gate.new_job, self._gate.mailbox.own, self._terms
+    def _encoded(self, gate: Gate) -> Iterator[_Chunk]:
+        new_job, own, terms = gate.new_job, gate.mailbox.own, self._terms
         chunk = _Chunk()
         for payload in self._payloads:
             job = new_job(new_local_id(), payload, terms)
@@ -126,7 +134,7 @@ class BulkSubmit:
         if chunk.jobs:
             yield chunk
 
-    async def _land(self) -> None:
+    async def _land(self, gate: Gate) -> None:
         """Wait for the oldest chunk, and send again what found no room if that is wanted."""
         chunk = self._in_air[0]
         assert chunk.landed is not None  # noqa: S101 - it is in the air
@@ -139,6 +147,40 @@ class BulkSubmit:
             await asyncio.sleep(pause_s(full))
             self._full = None
             again = [chunk.jobs[index] for index in chunk.refused or ()]
-            chunk.landed = self._gate.submitter.send(again, sum(len(job.payload) for job in again))
+            chunk.landed = gate.submitter.send(again, sum(len(job.payload) for job in again))
         self._in_air.popleft()
         chunk.jobs = []  # their payloads are not needed any more
+
+    async def _land_rest(self) -> None:
+        """Wait for what is still in the air: the caller must hear of every job that was accepted."""
+        for chunk in self._in_air:
+            if chunk.landed is not None:
+                landing = await chunk.landed
+                with contextlib.suppress(MicrobatchError):  # one error is enough: the queue is full
+                    self._judge(chunk, landing)
+
+    def _rest_is_known(self) -> bool:
+        for chunk in list(self._in_air)[1:]:
+            if chunk.landed is None or not chunk.landed.done():
+                return False
+            with contextlib.suppress(MicrobatchError):
+                self._judge(chunk, chunk.landed.result())
+        return True
+
+    def _judge(self, chunk: _Chunk, landing: Landing) -> QueueFull | None:
+        """Note which jobs of a chunk were accepted; the error of those that found no room, or None."""
+        if isinstance(landing, Exception):
+            raise own_copy(landing)
+        sent = range(len(chunk.tickets)) if chunk.refused is None else chunk.refused
+        if landing is None:
+            chunk.refused = []
+            return None
+        chunk.refused = [
+            index for index, code in zip(sent, landing.codes, strict=True) if code not in _ACCEPTED
+        ]
+        for index, code in zip(sent, landing.codes, strict=True):
+            if code not in (*_ACCEPTED, SubmitCode.FULL):
+                raise refusal(chunk.tickets[index].id, code)
+        if not chunk.refused:
+            return None
+        return QueueFull(self._queue, retry_after_s=landing.retry_after_s)

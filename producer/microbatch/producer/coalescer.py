@@ -1,8 +1,8 @@
 """The coalescer: which jobs of a queue leave together, and when.
 
-Rule: parcels leave in the order in which they came, in flights within `FlightLimits`. A flight that is not full
-leaves only while few are in the air, so that jobs which came meanwhile share the next one; a full flight need
-not wait for that. A parcel that is larger than a flight leaves alone.
+Rule: parcels leave in the order in which they came, in flights within `FlightLimits`. A flight that is
+not full leaves only while few are in the air, so that jobs which came meanwhile share the next one; a
+full flight need not wait for that. A parcel that is larger than a flight leaves alone.
 
 Pure: it never awaits, reads no clock and knows neither Redis nor what a parcel holds.
 """
@@ -80,7 +80,8 @@ class Coalescer(Generic[P]):
         """Let the next flight leave, if one may now.
 
         Returns:
-            Its parcels; whoever takes them calls `landed` once, whatever becomes of them. Empty: none may leave.
+            Its parcels; whoever takes them calls `landed` once, whatever becomes of them. Empty: none may
+            leave.
         """
         limits = self._limits
         full = self._jobs >= limits.jobs or self._size_bytes >= limits.size_bytes

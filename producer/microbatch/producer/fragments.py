@@ -1,7 +1,7 @@
 """Fragments: what workers push to a client, one msgpack array per finished job.
 
-Rule: a message is a stream of `[local id, state, value]`, or `[local id, state]` where only the record has the
-value. A message with anything else in it is refused whole: the records know better.
+Rule: a message is a stream of `[local id, state, value]`, or `[local id, state]` where only the record
+has the value. A message with anything else in it is refused whole: the records know better.
 
 Pure: bytes in, values out.
 """
@@ -34,12 +34,16 @@ def parse_fragments(message: bytes) -> list[list[Any]]:
         ProtocolError: The message is not a stream of fragments.
     """
     stream = unpacker()
+    fragments: list[Any] = []
+    whole = 0
     try:
         stream.feed(message)
-        fragments = list(stream)
+        for fragment in stream:
+            fragments.append(fragment)
+            whole = stream.tell()  # at the end it would count a fragment that is cut off
     except Exception as error:  # hostile bytes raise many types, as in `codec.decode`
         raise ProtocolError(f"a message of {len(message)} bytes that is not msgpack") from error
-    if stream.tell() != len(message):
+    if whole != len(message):
         raise ProtocolError(f"a message of {len(message)} bytes that ends inside a fragment")
     for fragment in fragments:
         if type(fragment) is not list or not _BARE <= len(fragment) <= WITH_VALUE:

@@ -1,17 +1,18 @@
 """The asynchronous handle of a job.
 
-Rule: a handle is a face of a ticket and has no state of its own; any number of handles of one job, and of tasks
-that await one of them, see the same outcome, and cancelling one waiter never hurts another.
+Rule: a handle is a face of a ticket and has no state of its own; any number of handles of one job, and of
+tasks that await one of them, see the same outcome, and cancelling one waiter never hurts another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 from microbatch.producer.waiting import wait_for
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from microbatch.common.status import JobStatus
     from microbatch.producer.ticket import Ticket
 

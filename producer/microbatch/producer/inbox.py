@@ -1,8 +1,8 @@
 """The inbox: results as they arrive, over one pub/sub connection per client.
 
-Rule: a queue's reply channel is subscribed, and confirmed, before the first submit to it or wait on it. A push is a
-hint, the record is the truth: after every reconnection, after a message that is not ours, and on a slow timer the
-records of the awaited jobs are read.
+Rule: a queue's reply channel is subscribed, and confirmed, before the first submit to it or wait on it. A
+push is a hint, the record is the truth: after every reconnection, after a message that is not ours, and
+on a slow timer the records of the awaited jobs are read.
 
 It never keeps a result that nobody holds a handle for.
 """
@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import TYPE_CHECKING
 
-from microbatch.common.connection import Connection
 from microbatch.common.errors import ClientClosed, ProtocolError
 from microbatch.common.identifiers import check_queue
 from microbatch.common.keys import QueueKeys
@@ -20,6 +20,9 @@ from microbatch.producer.fragments import parse_fragments
 from microbatch.producer.mailbox import Hearing, Mailbox
 from microbatch.producer.records import RecordReader
 from microbatch.producer.subscription import Subscription
+
+if TYPE_CHECKING:
+    from microbatch.common.connection import Connection
 
 __all__ = ["Inbox"]
 
@@ -76,9 +79,7 @@ class Inbox:
         if self._poll is None:
             polling = self.records.poll(lambda: list(self._mailboxes.values()))
             self._poll = asyncio.create_task(polling, name="microbatch-poll")
-        await self._subscription.add(
-            mailbox.keys.reply_channel(self._client), timeout_s=self._timeout_s
-        )
+        await self._subscription.add(mailbox.keys.reply_channel(self._client), timeout_s=self._timeout_s)
         mailbox.listening = True
 
     async def close(self) -> None:

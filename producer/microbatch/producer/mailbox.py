@@ -1,7 +1,7 @@
 """Mailboxes: the tickets of one queue, and who of them is awaited right now.
 
-Rule: a mailbox knows tickets weakly and by id, at most one that is open for each id; it knows those that somebody
-awaits strongly, because only they are worth a look at their records.
+Rule: a mailbox knows tickets weakly and by id, at most one that is open for each id; it knows those that
+somebody awaits strongly, because only they are worth a look at their records.
 
 It never does I/O by itself: `records.py` reads.
 """
@@ -60,7 +60,7 @@ class Mailbox:
         self.listening = False
 
     def own(self, local: str) -> Ticket:
-        """A ticket for a job that is about to be submitted: made before, because its push may overtake the answer."""
+        """A ticket for a job that is about to be submitted: before, as its push may overtake the answer."""
         ticket = Ticket(self, local, self.hearing.number)
         self.tickets[local] = weakref.ref(ticket)
         return ticket

@@ -1,8 +1,8 @@
 """Records: reading the truth about jobs whose push may not come.
 
-Rule: only jobs that somebody awaits right now are read, many in one call; the looks of one tick at one queue share
-their calls. A look that fails is repeated by the slow timer; only the first look at another client's job, which
-nothing else would settle, tells its waiters about the error.
+Rule: only jobs that somebody awaits right now are read, many in one call; the looks of one tick at one
+queue share their calls. A look that fails is repeated by the slow timer; only the first look at another
+client's job, which nothing else would settle, tells its waiters about the error.
 
 It never reads the reply channel: `inbox.py` does.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from microbatch.common import scripts
@@ -23,6 +22,8 @@ from microbatch.common.status import JobStatus, parse_status
 from microbatch.producer.ticket import NOT_REGISTERED, Ticket
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
     from microbatch.common.connection import Connection
     from microbatch.common.scripts import RecordView
     from microbatch.producer.mailbox import Mailbox

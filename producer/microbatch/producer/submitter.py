@@ -1,9 +1,9 @@
 """The submitter: the flights that carry jobs to one queue.
 
-Rule: whoever hands jobs over gets one future for all of them together; what the script answered, or what went wrong,
-is that future's result and never its exception, so that an answer that nobody waits for any more warns about
-nothing. Jobs that were handed over in one tick leave together. Cancelling the future before its flight leaves takes
-its jobs back; later it changes nothing.
+Rule: whoever hands jobs over gets one future for all of them together; what the script answered, or what
+went wrong, is that future's result and never its exception, so that an answer that nobody waits for any
+more warns about nothing. Jobs that were handed over in one tick leave together. Cancelling the future
+before its flight leaves takes its jobs back; later it changes nothing.
 
 It never repeats a refused job: `admission.py` decides that.
 """
@@ -11,7 +11,6 @@ It never repeats a refused job: `admission.py` decides that.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,8 @@ from microbatch.common.errors import ClientClosed
 from microbatch.producer.coalescer import Coalescer, FlightLimits
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from microbatch.common.connection import Connection
     from microbatch.common.keys import QueueKeys
     from microbatch.common.scripts import NewJob, SubmitCode
@@ -39,7 +40,7 @@ class Mixed:
 
 
 Landing = Mixed | Exception | None
-"""What became of a parcel: None where every job was new; an error where it is not known, or nothing was accepted."""
+"""What became of a parcel: None where every job was new; an error where nobody knows or none was taken."""
 
 
 class _Parcel:

@@ -1,8 +1,9 @@
 """One pub/sub connection that mends itself and says when it did.
 
-Rule: a message is only a hint. redis-py would reconnect silently and lose what was published meanwhile, so the
-connection is rebuilt here, and `on_connected` is called after every (re)subscription: whoever relies on messages
-looks at the records then. A silent connection is pinged, so that a half-open socket is found.
+Rule: a message is only a hint. redis-py would reconnect silently and lose what was published meanwhile,
+so the connection is rebuilt here, and `on_connected` is called after every (re)subscription: whoever
+relies on messages looks at the records then. A silent connection is pinged, so that a half-open socket is
+found.
 
 It never interprets a message, and never lets redis-py reconnect or resubscribe by itself.
 """
@@ -13,15 +14,17 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from microbatch.common.connection import Connection, backoff_s
-from microbatch.common.errors import ConnectionFailed, MicrobatchError
 from microbatch.common.redis_errors import FOREIGN_ERRORS, Verdict, translated, verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from redis.asyncio.client import PubSub
+
+    from microbatch.common.errors import MicrobatchError
 
 __all__ = ["Subscription"]
 

@@ -1,7 +1,8 @@
 """The ticket: what this client knows about one job, behind every handle of it.
 
-Rule: a ticket is settled once and never changes after that; settling it tells every waiter once. Whoever holds a
-handle holds the ticket; the mailbox knows it only weakly, so that a job that nobody asks for costs nothing.
+Rule: a ticket is settled once and never changes after that; settling it tells every waiter once. Whoever
+holds a handle holds the ticket; the mailbox knows it only weakly, so that a job that nobody asks for
+costs nothing.
 
 It never does I/O and never decides whether to read a record: `inbox.py` and `records.py` do.
 """
@@ -103,4 +104,4 @@ class Ticket:
 
 
 Waiter = Callable[[Ticket, MicrobatchError | None], None]
-"""Called on the loop, once, when a ticket is settled or the waiting for it ends with an error; must not raise."""
+"""Called on the loop, once, when a ticket is settled or an error ends the waiting; must not raise."""

@@ -1,7 +1,8 @@
 """Waiting: for one ticket, or for many at once.
 
-Rule: every wait takes itself back however it ends, so that a cancelled one leaves nothing behind and never hurts
-another; many tickets share one waiter, so that a hundred thousand of them need no hundred thousand tasks.
+Rule: every wait takes itself back however it ends, so that a cancelled one leaves nothing behind and
+never hurts another; many tickets share one waiter, so that a hundred thousand of them need no hundred
+thousand tasks.
 
 It never reads a record or a message: tickets are settled by others.
 """
@@ -10,12 +11,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
+from microbatch.common.clock import Deadline, SystemClock
 from microbatch.common.errors import ClientClosed, ResultTimeout
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from microbatch.common.errors import MicrobatchError
     from microbatch.producer.ticket import Ticket
 
@@ -57,14 +60,17 @@ class Harvest:
 
     Args:
         tickets: Which; each is given once.
-        timeout_s: How long to wait for all of them together, in seconds from now; None: without end.
+        timeout_s: How long to wait for all of them together, in seconds; None: without end.
+        deadline: The same as a moment, where the time began to run before; None: it begins now.
     """
 
-    def __init__(self, tickets: Iterable[Ticket], timeout_s: float | None) -> None:
+    def __init__(
+        self, tickets: Iterable[Ticket], timeout_s: float | None, deadline: Deadline | None = None
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._open = dict.fromkeys(tickets)
         self._timeout_s = timeout_s
-        self._ends_s = None if timeout_s is None else self._loop.time() + timeout_s
+        self._deadline = deadline or Deadline.after(timeout_s, SystemClock())
         self._ready: deque[tuple[Ticket, MicrobatchError | None]] = deque()
         self._closed = False
         self._bell: asyncio.Future[None] | None = None
@@ -102,7 +108,7 @@ class Harvest:
         if not self._open:
             return []
         try:
-            async with asyncio.timeout_at(self._ends_s):
+            async with asyncio.timeout(self._deadline.left_s()):
                 while not self._ready and not self._closed:
                     self._bell = self._loop.create_future()
                     await self._bell

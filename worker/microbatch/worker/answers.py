@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from microbatch.common.entry import Entry
     from microbatch.worker.batch import Batch
 
-__all__ = ["failures", "outcomes"]
+__all__ = ["describe", "failures", "outcomes"]
 
 TRACEBACK_LIMIT_CHARS = 16_384
 MESSAGE_LIMIT_CHARS = 4_096
+LOGGED_CHARS = 500
 
 
 def outcomes(
@@ -64,7 +65,7 @@ def _in_order(batch: Batch[Any], answer: object, *, mapping_allowed: bool) -> Se
         missing = [job_id for job_id in ids if job_id not in answer]
         if missing:
             raise ResultMismatch(f"no result for job {missing[0]} (of {len(missing)} without one)")
-        if len(answer) != len(ids):
+        if len(answer) != len(set(ids)):  # a foreign client may have added one id twice
             unknown = next(iter(set(answer) - set(ids)), None)
             raise ResultMismatch(f"a result for {unknown!r:.200}, which is not in the batch")
         return [answer[job_id] for job_id in ids]
@@ -81,15 +82,27 @@ def _outcome(entry: Entry, result: Any, max_result_bytes: int) -> Outcome:
         return Outcome(entry, succeeded=False, value=encode_error("ResultTooLarge", str(error)))
     except PayloadError as error:
         return Outcome(entry, succeeded=False, value=encode_error("PayloadError", f"the result: {error}"))
+    except Exception as error:  # noqa: BLE001 - a dict or a time zone of the user's own may raise anything
+        what = f"the result: encoding it raised {describe(error)}"
+        return Outcome(entry, succeeded=False, value=encode_error("PayloadError", what))
+
+
+def describe(error: BaseException) -> str:
+    """One short sentence about an error of the user's; never fails."""
+    return f"{type(error).__name__}: {_message(error)[:LOGGED_CHARS]}"
 
 
 def _encoded(error: BaseException) -> bytes:
     try:
-        message = str(error)
-    except Exception as broken:  # noqa: BLE001 - a user's __str__ may raise anything
-        message = f"(its message cannot be shown: {type(broken).__name__})"
-    try:
         text = "".join(traceback.format_exception(error))
-    except Exception as broken:  # noqa: BLE001 - as above
+    except BaseException as broken:  # noqa: BLE001 - as in _message
         text = f"(its traceback cannot be shown: {type(broken).__name__})"
-    return encode_error(type(error).__name__, message[:MESSAGE_LIMIT_CHARS], text[-TRACEBACK_LIMIT_CHARS:])
+    message = _message(error)[:MESSAGE_LIMIT_CHARS]
+    return encode_error(type(error).__name__, message, text[-TRACEBACK_LIMIT_CHARS:])
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException as broken:  # noqa: BLE001 - a user's __str__ may raise anything
+        return f"(its message cannot be shown: {type(broken).__name__})"

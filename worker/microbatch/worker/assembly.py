@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Assembled", "assemble"]
 
 _NO_HEADERS: Mapping[str, Any] = {}
+_LATEST_MS = 253_402_300_799_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,9 @@ def assemble(queue: str, claimed: Sequence[Entry]) -> Assembled:
             continue
         if entry.fault:
             faulty.append((entry, Fault("ProtocolError", entry.fault)))
+            continue
+        if entry.enqueued_ms > _LATEST_MS:  # `Job.enqueued_at` would raise, and fail its mates with it
+            faulty.append((entry, Fault("ProtocolError", "the entry was enqueued after the year 9999")))
             continue
         try:
             payload = decode(entry.payload)

@@ -12,7 +12,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from microbatch.common.connection import Connection, backoff_s
-from microbatch.common.errors import MicrobatchError
+from microbatch.common.errors import AuthenticationFailed, ConnectionFailed, MicrobatchError
 from microbatch.common.identifiers import new_batch_id
 from microbatch.common.keys import QueueKeys
 from microbatch.common.scripts import Call, Claimed, ClaimReply, Idle, Watch, claim, step_aside
@@ -29,6 +29,7 @@ __all__ = ["MAX_BATCH_BYTES", "Claimer"]
 log = logging.getLogger("microbatch.worker")
 MAX_BATCH_BYTES = 16 << 20
 NEWER_PAUSE_S = 1.0
+REFUSED_PAUSE_S = 1.0
 
 
 class Claimer:
@@ -54,6 +55,8 @@ class Claimer:
         self._quiet = False
         self._leaving = False
         self._aside = False
+        self._batch_id = new_batch_id()
+        self._failures = 0
 
     def quiet(self) -> None:
         """Stop claiming, until `resume`."""
@@ -72,34 +75,48 @@ class Claimer:
 
     async def run(self) -> None:
         """Claim until `leave`."""
-        batch_id = new_batch_id()
-        failures = 0
         while not self._leaving:
-            if self._quiet:
-                await self._stand_aside()
-                continue
-            if not self._ledger.has_free_slot:
-                await self._wait_for_slot()
-                continue
-            self._aside = False
-            self.bell.silence()
-            self._ledger.expect(batch_id)
             try:
-                reply = await self._connection.run(self._claim(batch_id))
+                await self._turn()
             except MicrobatchError as error:
-                log.warning("queue %s: claim failed: %s", self._keys.queue, error)
-                await asyncio.sleep(backoff_s(failures + 3))
-                failures += 1
-                continue  # under the same batch id: the claim may have been executed
-            failures = 0
-            if isinstance(reply, Claimed):
-                self._on_batch(batch_id, reply)
-                batch_id = new_batch_id()
-                if any(entry.newer for entry in reply.entries):
-                    await asyncio.sleep(NEWER_PAUSE_S)  # newer workers first, or it comes straight back
-                continue
-            self._ledger.expect(None)
-            await self._sleep(reply)
+                await self._fail(error)  # under the same batch id: the claim may have been executed
+            except Exception as error:
+                # A bug of ours, such as a reply that cannot be read. A loop that ended here would leave a
+                # worker that looks alive and takes nothing. The heartbeat hands the old batch back.
+                log.exception("queue %s: the claim loop broke", self._keys.queue)
+                self._batch_id = new_batch_id()
+                self._ledger.expect(None)
+                await self._fail(error)
+        if not self._aside:  # the drain may take long: whoever is idle must not wait for us meanwhile
+            await self.step_aside(leaving=False)
+
+    async def _turn(self) -> None:
+        if self._quiet:
+            await self._stand_aside()
+            return
+        if not self._ledger.has_free_slot:
+            await self._wait_for_slot()
+            return
+        self._aside = False
+        self.bell.silence()
+        batch_id = self._batch_id
+        self._ledger.expect(batch_id)
+        reply = await self._connection.run(self._claim(batch_id))
+        self._failures = 0
+        if isinstance(reply, Claimed):
+            self._batch_id = new_batch_id()
+            self._on_batch(batch_id, reply)
+            if any(entry.newer for entry in reply.entries):
+                await asyncio.sleep(NEWER_PAUSE_S)  # newer workers first, or it comes straight back
+            return
+        self._ledger.expect(None)
+        await self._sleep(reply)
+
+    async def _fail(self, error: Exception) -> None:
+        log.warning("queue %s: claim failed: %s", self._keys.queue, error)
+        out_of_reach = isinstance(error, ConnectionFailed) and not isinstance(error, AuthenticationFailed)
+        await asyncio.sleep(backoff_s(self._failures + 3) if out_of_reach else REFUSED_PAUSE_S)
+        self._failures += 1
 
     async def step_aside(self, *, leaving: bool) -> None:
         """Tell Redis that this worker takes no work; a failure is left to the heartbeat limit."""

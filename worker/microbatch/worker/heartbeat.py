@@ -8,13 +8,14 @@ over whoever is not: there is no leader. It never touches a batch that the loop 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
 from typing import TYPE_CHECKING
 
-from microbatch.common.errors import MicrobatchError
-from microbatch.common.scripts import heartbeat, release, takeover
+from microbatch.common.errors import AuthenticationFailed, ConnectionFailed, MicrobatchError
+from microbatch.common.scripts import heartbeat, release, step_aside, takeover
 from microbatch.worker.vitality import Vitality, beat_interval_s
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Heartbeat:
         self._agents = agents
         self._interval_s = beat_interval_s(settings.heartbeat_limit_s)
         self._limit_ms = round(settings.heartbeat_limit_s * 1000)
-        self._vitality = Vitality(settings.loop_stall_limit_s, time.monotonic())
+        self._vitality = Vitality(settings.loop_stall_limit_s, settings.heartbeat_limit_s, time.monotonic())
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="microbatch-heartbeat", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -71,28 +72,34 @@ class Heartbeat:
         self._connection.close()
 
     def hand_back_all(self) -> int:
-        """Hand every batch back over this connection, from any thread, without the loop's help.
+        """Hand every batch back over this connection and be forgotten: from any thread, without the loop.
 
         Raises:
             MicrobatchError: Redis does not answer; other workers take the batches over in time.
         """
+        self._stop.set()
+        timeout_s = min(2.0, self._settings.command_timeout_s)
         moved = 0
-        for agent in self._agents:
+        for agent in list(self._agents):
             for batch_id in agent.ledger.batch_ids():
-                left = 1
+                ran, left = agent.has_begun(batch_id), 1
                 while left:
                     released = self._connection.run(
-                        release(agent.keys, self._worker_id, batch_id, ran=True),
-                        timeout_s=min(2.0, self._settings.command_timeout_s),
+                        release(agent.keys, self._worker_id, batch_id, ran=ran), timeout_s=timeout_s
                     )
                     moved += released.moved
                     left = released.left
+            with contextlib.suppress(MicrobatchError):  # the jobs are back: what is left is tidiness
+                self._connection.run(
+                    step_aside(agent.keys, self._worker_id, leaving=True), timeout_s=timeout_s
+                )
         return moved
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval_s):
+            now_s = time.monotonic()
             self._post(self._tick)
-            if self._vitality.is_stalled(time.monotonic()):
+            if self._vitality.is_stalled(now_s):
                 if not self._was_stalled:
                     log.error(
                         "the event loop is stuck: the heartbeat falls silent, others will take the jobs"
@@ -100,13 +107,23 @@ class Heartbeat:
                 self._was_stalled = True
                 continue
             self._was_stalled = False
-            try:
-                for agent in self._agents:
-                    self._beat(agent)
+            self._vitality.beat_begins(now_s)
+            reached = [self._reaches(agent) for agent in list(self._agents)]
+            if all(reached):
                 self._vitality.beat_succeeded()
-            except MicrobatchError as error:
+            else:
                 self._vitality.beat_failed()
-                log.warning("no heartbeat: %s", error)
+
+    def _reaches(self, agent: QueueAgent) -> bool:
+        """Beat for one queue. Whatever is wrong with it must not stop the thread, or silence the others."""
+        try:
+            self._beat(agent)
+        except MicrobatchError as error:
+            log.warning("queue %s: no heartbeat: %s", agent.settings.queue, error)
+            return not _is_out_of_reach(error)
+        except Exception:
+            log.exception("queue %s: the heartbeat broke", agent.settings.queue)
+        return True
 
     def _beat(self, agent: QueueAgent) -> None:
         look = self._connection.run(
@@ -126,7 +143,12 @@ class Heartbeat:
             log.warning("queue %s: handed %d orphaned jobs back", agent.settings.queue, released.moved)
         if self._vitality.may_judge:
             for dead in look.dead:
-                self._take_over(agent, dead)
+                try:
+                    self._take_over(agent, dead)
+                except MicrobatchError as error:
+                    if _is_out_of_reach(error):
+                        raise
+                    log.error("queue %s: cannot take over from %s: %s", agent.settings.queue, dead, error)
 
     def _take_over(self, agent: QueueAgent, dead: str) -> None:
         if dead == self._worker_id:
@@ -165,3 +187,8 @@ class Heartbeat:
             self._loop.call_soon_threadsafe(callback)  # type: ignore[arg-type]
         except RuntimeError:
             self._stop.set()  # the loop is closed: nobody is left to beat for
+
+
+def _is_out_of_reach(error: MicrobatchError) -> bool:
+    """Whether the connection is in question, and not one queue's keys or rights."""
+    return isinstance(error, ConnectionFailed) and not isinstance(error, AuthenticationFailed)

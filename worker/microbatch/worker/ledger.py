@@ -40,6 +40,11 @@ class Ledger:
         """How many batches are in flight."""
         return len(self._running)
 
+    @property
+    def claiming(self) -> str | None:
+        """The id of the claim that is on its way, or whose reply was lost."""
+        return self._claiming
+
     def batch_ids(self) -> list[str]:
         """Every batch that Redis may hold for us; safe to call from any thread."""
         claiming = self._claiming

@@ -115,7 +115,7 @@ class _LoopThread:
         handed_back = await self._worker.stop()
         if dry is not None and dry.done() and not dry.cancelled():
             dry.result()
-        if handed_back:
+        if handed_back or not self._worker.drained:
             raise DrainTimeout(handed_back)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from microbatch.common.errors import ProcessorError
 from microbatch.common.identifiers import check_queue
+from microbatch.common.settings import QueueOverrides
 from microbatch.worker.batch import Batch, BatchResults
 
 if typing.TYPE_CHECKING:
@@ -128,6 +129,7 @@ def batch_processor(
 
     Raises:
         ProcessorError: A wrong queue name, an unknown option, or a function that takes no batch.
+        SettingsError: An option with a value that cannot be used.
     """
     given = {"queue": queue, "max_batch_size": max_batch_size, "max_wait_ms": max_wait_ms, **options}
 
@@ -137,7 +139,7 @@ def batch_processor(
             raise ProcessorError(
                 f"batch_processor has no option {unknown[0]!r}; it has {', '.join(DECLARABLE)}"
             )
-        if not callable(function):
+        if not callable(function) or isinstance(function, type):
             raise ProcessorError(f"batch_processor decorates a function, not {function!r}")
         processor: FunctionProcessor[Any, Any] = FunctionProcessor(function, given)
         _check(processor)
@@ -177,6 +179,7 @@ def _check(processor: BatchProcessor[Any, Any]) -> None:
         check_queue(processor.queue)
     except ValueError as error:
         raise ProcessorError(f"{processor.name}: {error}") from error
+    QueueOverrides(**declared(processor))  # type: ignore[arg-type] # that is what it checks
     if type(processor).process is BatchProcessor.process:
         raise ProcessorError(f"{processor.name} has no `process` method")
     if isinstance(processor, FunctionProcessor) and not _takes_one(processor.function):
@@ -204,7 +207,9 @@ def _takes_batch(function: Callable[..., Any]) -> bool:
     try:
         hint = typing.get_type_hints(function).get(parameters[0])
     except Exception:  # noqa: BLE001 - a name that only type checkers see: judge the annotation's text
-        hint = getattr(function, "__annotations__", {}).get(parameters[0])
+        hint = None
+    if hint is None:  # also a partial and an object with __call__ have no hints of their own
+        hint = inspect.signature(function).parameters[parameters[0]].annotation
     if isinstance(hint, str):
-        return hint.partition("[")[0].rpartition(".")[2].strip() == "Batch"
+        return hint.strip("'\" ").partition("[")[0].rpartition(".")[2].strip() == "Batch"
     return hint is Batch or typing.get_origin(hint) is Batch

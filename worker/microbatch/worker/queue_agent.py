@@ -7,7 +7,6 @@ dies) taken over by another worker. Nothing is acknowledged before it was proces
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["AgentParts", "QueueAgent"]
 
 log = logging.getLogger("microbatch.worker")
+CANCEL_GRACE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,27 +107,42 @@ class QueueAgent:
         """Let the claim loop end; a claim that is on its way is awaited, and its batch still runs."""
         self.claimer.leave()
         if self._claiming is not None:
-            await asyncio.gather(self._claiming, return_exceptions=True)
-            self._claiming = None
+            # Unlike gather, wait leaves the loop alone when we are cancelled: its claim may be on its way.
+            await asyncio.wait({self._claiming})
 
     async def drain(self) -> None:
-        """Wait until every batch in flight is settled."""
+        """Wait until every batch is settled; hand back what a claim without a reply may have taken."""
         while tasks := self.ledger.tasks():
             await asyncio.wait(tasks.values())
+        if self.ledger.claiming is not None:
+            await self._settler.hand_back(self._parts.worker_id, self.ledger.claiming, ran=False)
+            self.ledger.expect(None)
 
     async def hand_back(self) -> int:
         """Give up what is in flight: hand it back at once; returns how many jobs went."""
-        moved = 0
-        self._abandoned = self.ledger.running > 0
-        for batch_id in self.ledger.batch_ids():
-            ran = batch_id in self._begun
-            moved += await self._settler.hand_back(self._parts.worker_id, batch_id, ran=ran)
-            task = self.ledger.tasks().get(batch_id)
-            if task is not None:
+        try:
+            moved = await self._release_all()
+            await self.stop_claiming()  # a claim that was on its way has begun another batch
+            moved += await self._release_all()
+        finally:
+            tasks = self.ledger.tasks().values()
+            for task in tasks:
                 task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await asyncio.wait({task}, timeout=0)
+            if tasks:
+                _, stuck = await asyncio.wait(tasks, timeout=CANCEL_GRACE_S)
+                self._abandoned = bool(stuck) or not self.runner.processor.is_async
         return moved
+
+    async def _release_all(self) -> int:
+        moved = 0
+        for batch_id in self.ledger.batch_ids():
+            ran = self.has_begun(batch_id)
+            moved += await self._settler.hand_back(self._parts.worker_id, batch_id, ran=ran)
+        return moved
+
+    def has_begun(self, batch_id: str) -> bool:
+        """Whether the processor has been given this batch; safe to call from any thread."""
+        return batch_id in self._begun
 
     def _begin(self, batch_id: str, claimed: Claimed) -> None:
         task = asyncio.create_task(self._process(batch_id, claimed), name=f"microbatch-batch-{batch_id}")
@@ -163,8 +178,11 @@ class QueueAgent:
         )
 
     async def leave(self) -> None:
-        """Be forgotten by the queue, then release what the processor holds."""
+        """Be forgotten by the queue."""
         await self.claimer.step_aside(leaving=True)
+
+    async def teardown(self) -> None:
+        """Release what the processor holds."""
         if self._abandoned:  # its thread may be stuck in `process`: a teardown beside it could only hang
             log.warning("queue %s: no teardown, a batch was abandoned", self.settings.queue)
         else:

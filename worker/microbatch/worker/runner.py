@@ -9,15 +9,15 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from microbatch.common.errors import ProcessorError, ResultMismatch
-from microbatch.worker.answers import failures, outcomes
+from microbatch.worker.answers import describe, failures, outcomes
 from microbatch.worker.processor import BatchProcessor
 from microbatch.worker.threads import ProcessorExit, SlotThreads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from microbatch.common.entry import Entry
     from microbatch.common.scripts import Outcome
@@ -45,10 +45,10 @@ class Runner:
         """
         try:
             await self._hook(self.processor.setup)
-        except Exception as error:
-            raise ProcessorError(
-                f"setup of {self.processor.name} failed: {type(error).__name__}: {error}"
-            ) from error
+        except Exception as error:  # noqa: BLE001 - the user's code raises what it likes
+            self._threads.stop()
+            cause = error.raised if isinstance(error, ProcessorExit) else error
+            raise ProcessorError(f"setup of {self.processor.name} failed: {describe(cause)}") from cause
 
     async def run(self, batch: Batch[Any], entries: Sequence[Entry]) -> list[Outcome]:
         """Process a batch; never raises but when it is cancelled itself."""
@@ -65,10 +65,12 @@ class Runner:
             log.error("%s answered a batch of %d wrongly: %s", self.processor.name, len(batch), error)
             return failures(entries, error)
         except ProcessorExit as error:
-            log.error("%s raised %r for a batch of %d", self.processor.name, error.raised, len(batch))
+            log.error(
+                "%s raised for a batch of %d: %s", self.processor.name, len(batch), describe(error.raised)
+            )
             return failures(entries, error.raised)
         except Exception as error:  # noqa: BLE001 - the user's code raises what it likes
-            log.warning("%s raised for a batch of %d: %r", self.processor.name, len(batch), error)
+            log.warning("%s raised for a batch of %d: %s", self.processor.name, len(batch), describe(error))
             return failures(entries, error)
 
     async def teardown(self) -> None:
@@ -80,11 +82,19 @@ class Runner:
         self._threads.stop()
 
     async def _process(self, batch: Batch[Any]) -> Any:
-        if not self.processor.is_async:
-            return await self._threads.call(self.processor.process, batch)
-        # A task of its own: a processor that raises CancelledError or SystemExit must not take the loop's
-        # own signals' meaning.
-        kind, value = await asyncio.ensure_future(_guarded(self.processor.process, batch))
+        if self.processor.is_async:
+            return await self._on_loop(cast("Awaitable[Any]", self.processor.process(batch)))
+        answer = await self._threads.call(self.processor.process, batch)
+        # A plain function around a coroutine function, such as a decorator makes.
+        return await self._on_loop(answer) if inspect.isawaitable(answer) else answer
+
+    async def _on_loop(self, answer: Awaitable[Any]) -> Any:
+        # A task of its own: a processor that raises CancelledError or SystemExit, or cancels itself, must not
+        # take the loop's own signals' meaning.
+        try:
+            kind, value = await asyncio.ensure_future(_guarded(answer))
+        except asyncio.CancelledError as error:
+            kind, value = "raised", error
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise asyncio.CancelledError  # ours: the batch was handed back
@@ -101,8 +111,8 @@ class Runner:
             await self._threads.call(hook)
 
 
-async def _guarded(process: Callable[[Batch[Any]], Any], batch: Batch[Any]) -> tuple[str, Any]:
+async def _guarded(answer: Awaitable[Any]) -> tuple[str, Any]:
     try:
-        return "answered", await process(batch)
-    except BaseException as error:  # noqa: BLE001 - see _process
+        return "answered", await answer
+    except BaseException as error:  # noqa: BLE001 - see _on_loop
         return "raised", error

@@ -12,7 +12,7 @@ import logging
 from typing import TYPE_CHECKING, TypeVar
 
 from microbatch.common.connection import Connection, backoff_s
-from microbatch.common.errors import MicrobatchError
+from microbatch.common.errors import AuthenticationFailed, ConnectionFailed, MicrobatchError
 from microbatch.common.scripts import (
     BatchFacts,
     Call,
@@ -89,15 +89,16 @@ class Settler:
         while True:
             try:
                 return await self._connection.run(call)
-            except ConnectionError as error:
-                pause_s = backoff_s(failures)
-                log.warning(
-                    "queue %s: %s is waiting for Redis: %s", self._keys.queue, call.script.name, error
-                )
             except MicrobatchError as error:
-                # Such as a right that was revoked: keep the outcomes and say it, until somebody mends it.
-                pause_s = REFUSED_PAUSE_S
-                log.error("queue %s: %s was refused: %s", self._keys.queue, call.script.name, error)
+                if isinstance(error, ConnectionFailed) and not isinstance(error, AuthenticationFailed):
+                    pause_s = backoff_s(failures)
+                    log.warning(
+                        "queue %s: %s is waiting for Redis: %s", self._keys.queue, call.script.name, error
+                    )
+                else:
+                    # Such as a right that was revoked: keep the outcomes and say it, until somebody mends it.
+                    pause_s = REFUSED_PAUSE_S
+                    log.error("queue %s: %s was refused: %s", self._keys.queue, call.script.name, error)
             failures += 1
             await asyncio.sleep(pause_s)
 

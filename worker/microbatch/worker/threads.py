@@ -35,14 +35,14 @@ class SlotThreads:
         future: asyncio.Future[Any] = loop.create_future()
         context = contextvars.copy_context()
         self._busy += 1
-        if len(self._threads) < min(self._busy, self._size):
-            thread = threading.Thread(
-                target=self._run, name=f"{self._name}-{len(self._threads)}", daemon=True
-            )
-            thread.start()
-            self._threads.append(thread)
-        self._tasks.put((lambda: context.run(function, *args), future, loop))
         try:
+            if len(self._threads) < min(self._busy, self._size):
+                thread = threading.Thread(
+                    target=self._run, name=f"{self._name}-{len(self._threads)}", daemon=True
+                )
+                thread.start()
+                self._threads.append(thread)
+            self._tasks.put((lambda: context.run(function, *args), future, loop))
             return await future
         finally:
             self._busy -= 1

@@ -26,12 +26,15 @@ class Vitality:
 
     Args:
         loop_stall_limit_s: How long the loop may not tick before the heartbeat falls silent.
+        heartbeat_limit_s: After which silence workers are called dead.
         now_s: The present, on a monotonic clock.
     """
 
-    def __init__(self, loop_stall_limit_s: float, now_s: float) -> None:
+    def __init__(self, loop_stall_limit_s: float, heartbeat_limit_s: float, now_s: float) -> None:
         self._loop_stall_limit_s = loop_stall_limit_s
+        self._gap_limit_s = heartbeat_limit_s / 2
         self._ticked_s = now_s
+        self._beat_s = now_s
         self._unbroken = 0
 
     def ticked(self, now_s: float) -> None:
@@ -42,8 +45,17 @@ class Vitality:
         """Whether the loop has been stuck for too long."""
         return now_s - self._ticked_s > self._loop_stall_limit_s
 
+    def beat_begins(self, now_s: float) -> None:
+        """A beat is about to be sent; after a long gap (this process was frozen) it is like the first one.
+
+        Whatever froze this process, such as its machine, may have frozen the others too.
+        """
+        if now_s - self._beat_s > self._gap_limit_s:
+            self._unbroken = 0
+        self._beat_s = now_s
+
     def beat_succeeded(self) -> None:
-        """A beat reached every queue."""
+        """A beat reached Redis."""
         self._unbroken += 1
 
     def beat_failed(self) -> None:

@@ -8,6 +8,7 @@ Work is done by the agents; this file only wires them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Self
 
@@ -60,6 +61,7 @@ class Worker:
         self.settings = WorkerSettings() if settings is None else settings
         self.id = new_worker_id()
         self.handed_back = 0
+        self.drained = True
         self._clock = SystemClock() if clock is None else clock
         self._processors = [instance_of(candidate) for candidate in processors]
         if not self._processors:
@@ -140,7 +142,11 @@ class Worker:
                 bell.ring()
 
         self._subscription = Subscription(connection, woken, connected)
-        await self._subscription.add(*[channel.decode() for channel in bells])
+        try:
+            async with asyncio.timeout(self.settings.command_timeout_s):
+                await self._subscription.add(*[channel.decode() for channel in bells])
+        except TimeoutError as error:
+            raise ConnectionFailed(f"Redis at {endpoint.shown} did not confirm the wake channels") from error
         for agent in self._agents:
             await agent.join()
         blocking = BlockingConnection(
@@ -202,36 +208,51 @@ class Worker:
         drain = asyncio.ensure_future(self._drain())
         try:
             await asyncio.wait({drain}, timeout=limit_s)
-            if not drain.done():
-                for agent in self._agents:
-                    self.handed_back += await agent.hand_back()
-                log.warning(
-                    "worker %s: drain deadline passed, handed %d jobs back", self.id, self.handed_back
-                )
-        finally:
-            drain.cancel()
-            await asyncio.gather(drain, return_exceptions=True)
-            await self._close()
+        finally:  # also when we are cancelled: whoever is in a hurry gets the deadline now
+            try:
+                self.drained = drain.done()
+                if not self.drained:
+                    await self._hand_back()
+            finally:
+                drain.cancel()
+                await asyncio.gather(drain, return_exceptions=True)
+                await self._close()
         return self.handed_back
+
+    async def _hand_back(self) -> None:
+        """Hand back what is in flight; bounded, because leaving must end although Redis is gone."""
+        try:
+            async with asyncio.timeout(self.settings.command_timeout_s):
+                self.handed_back += sum(await asyncio.gather(*(agent.hand_back() for agent in self._agents)))
+        except TimeoutError:
+            log.error("worker %s: could not hand back; others take over after the heartbeat limit", self.id)
+        else:
+            log.warning("worker %s: drain deadline passed, handed %d jobs back", self.id, self.handed_back)
 
     async def _drain(self) -> None:
         await asyncio.gather(*(agent.stop_claiming() for agent in self._agents))
         await asyncio.gather(*(agent.drain() for agent in self._agents))
 
     async def _close(self) -> None:
+        server, self._server = self._server, None
+        async with contextlib.AsyncExitStack() as last_first:  # each is called, whatever the others raise
+            if server is not None:
+                last_first.push_async_callback(asyncio.to_thread, server.stop)
+            if self._connection is not None:
+                last_first.push_async_callback(self._connection.close)
+            if self._subscription is not None:
+                last_first.push_async_callback(self._subscription.close)
+            last_first.push_async_callback(self._leave)
+            if self._heartbeat is not None:  # before we leave: its beat would announce us anew
+                last_first.push_async_callback(self._heartbeat.stop)
+            for agent in self._agents:
+                last_first.push_async_callback(agent.stop_claiming)
+
+    async def _leave(self) -> None:
+        await asyncio.gather(*(agent.leave() for agent in self._agents))
         for agent in self._agents:
-            await agent.stop_claiming()
-            await agent.leave()
+            await agent.teardown()
         self._agents.clear()
-        if self._heartbeat is not None:
-            await self._heartbeat.stop()
-        if self._subscription is not None:
-            await self._subscription.close()
-        if self._connection is not None:
-            await self._connection.close()
-        if self._server is not None:
-            await asyncio.to_thread(self._server.stop)
-            self._server = None
 
     def run(self, *, burst: bool = False) -> None:
         """Work until told to leave, blocking; installs signal handlers. What `microbatch worker` calls.

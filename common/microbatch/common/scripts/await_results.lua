@@ -42,7 +42,7 @@ for i = 6, #ARGV do
     result[#result + 1] = {record[1], record[2] or record[3]}
   elseif record[1] == 'queued' and check and is_lost(record[4]) then
     redis.call('HDEL', job_key(id), 'entry')  -- frees first
-    finish(id, '', 'failed', lost_error, ttl_ms, {})
+    finish(id, '', 'failed', lost_error, ttl_ms)
     result[#result + 1] = {'failed', lost_error}
   else
     if register then watch(id) end

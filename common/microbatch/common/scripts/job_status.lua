@@ -23,7 +23,7 @@ local lane, entry_id = split_token(facts['entry'] or '')
 local fields = lane and read_entry(lane, entry_id)
 if not fields then
   redis.call('HDEL', job_key(id), 'entry')  -- frees first, so that a full server lets it through
-  finish(id, '', 'failed', lost_error, ttl_ms, {})
+  finish(id, '', 'failed', lost_error, ttl_ms)
   send_replies()
   return {redis.call('HGETALL', job_key(id)), '', '', '0', '0', facts['attempt'] or '0'}
 end

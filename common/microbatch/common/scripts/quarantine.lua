@@ -20,7 +20,7 @@ local live = id ~= '' and redis.pcall('HGET', job_key(id), 'entry')
 drop_entry(lane, entry_id)
 if live == token then
   finish(id, client, 'failed', error_value, ttl_ms,
-    {'attempt', attempt, 'worker', worker, 'batch', batch, 'batch_size', '1'})
+    'attempt', attempt, 'worker', worker, 'batch', batch, 'batch_size', '1')
   send_replies()
 end
 if not fields then return 0 end

@@ -21,11 +21,9 @@ local FIRST, WIDTH, CHUNK = 7, 7, 1000
 local count = (#ARGV - FIRST) / WIDTH
 local codes, lost, ids = {}, 0, {}
 
--- Returns the code, and whether the entry goes. It goes also where it does not stand for the job any more: it
+-- For an outcome that cannot simply be written: the code, and whether the entry goes. It goes also where it does not stand for the job any more: it
 -- is gone already then, or it is a stray copy that nobody else would ever acknowledge.
-local function code_of(id, token)
-  local live = redis.pcall('HGET', job_key(id), 'entry')
-  if live == token then return WRITTEN, true end
+local function code_of(id, token, live)
   if type(live) == 'table' then return WRONG_TYPE, true end
   local known = redis.call('HMGET', job_key(id), 'state', 'batch')
   -- No record: it was deleted, and this entry still stands for the job if the queue still holds it for us.
@@ -42,12 +40,20 @@ end
 -- 1. Look only.
 for i = 1, count do
   local a = FIRST + (i - 1) * WIDTH
-  local code, goes = code_of(ARGV[a + 1], ARGV[a + 2])
+  local id, token = ARGV[a + 1], ARGV[a + 2]
+  local live = redis.pcall('HGET', job_key(id), 'entry')
+  local code, goes = WRITTEN, true
+  if live ~= token then code, goes = code_of(id, token, live) end
   codes[i] = code
   if goes then
-    local lane, entry_id = split_token(ARGV[a + 2])
-    if not ids[lane] then ids[lane] = {} end
-    table.insert(ids[lane], entry_id)
+    local colon = token:find(':', 1, true)
+    local lane = token:sub(1, colon - 1)
+    local entries = ids[lane]
+    if not entries then
+      entries = {}
+      ids[lane] = entries
+    end
+    entries[#entries + 1] = token:sub(colon + 1)
   end
   if code ~= WRITTEN then lost = lost + 1 end
 end
@@ -66,10 +72,8 @@ for i = 1, count do
     local a = FIRST + (i - 1) * WIDTH
     local ttl_ms = ARGV[a + 7]
     if ttl_ms == '' then ttl_ms = default_ttl_ms end
-    finish(ARGV[a + 1], ARGV[a + 3], ARGV[a + 5], ARGV[a + 6], ttl_ms, {
-      'attempt', ARGV[a + 4], 'started_ms', started_ms, 'worker', worker, 'batch', batch,
-      'batch_size', batch_size, 'reason', reason,
-    })
+    finish(ARGV[a + 1], ARGV[a + 3], ARGV[a + 5], ARGV[a + 6], ttl_ms, 'attempt', ARGV[a + 4],
+      'started_ms', started_ms, 'worker', worker, 'batch', batch, 'batch_size', batch_size, 'reason', reason)
   elseif codes[i] == WRONG_TYPE then
     local a = FIRST + (i - 1) * WIDTH
     announce(ARGV[a + 3], ARGV[a + 1], ARGV[a + 5], ARGV[a + 6], false)

@@ -19,6 +19,7 @@ local length = redis.call('XLEN', main) + redis.call('XLEN', lane_key('front'))
   + redis.call('XLEN', lane_key('solo')) + redis.call('ZCARD', Q .. 'scheduled')
 local room = max_length - length
 local accepted, codes, lane_known = 0, nil, false
+local enqueued_ms = int(now_ms)
 
 local function answer(index, code)
   if not codes then
@@ -39,7 +40,7 @@ for i = 1, count do
   local a = 3 + (i - 1) * 5
   local id, digest = ARGV[a + 1], ARGV[a + 2]
   local record = job_key(id)
-  if redis.call('EXISTS', record) == 1 then
+  if call('EXISTS', record) == 1 then
     answer(i, known_code(record, digest))
   elseif accepted >= room then
     answer(i, FULL)
@@ -51,13 +52,13 @@ for i = 1, count do
     local headers, ttl_ms = ARGV[a + 4], ARGV[a + 5]
     local entry
     if headers == '' and ttl_ms == '' then
-      entry = redis.call('XADD', main, '*', 'v', '1', 'id', id, 'client', client, 'payload', ARGV[a + 3])
+      entry = call('XADD', main, '*', 'v', '1', 'id', id, 'client', client, 'payload', ARGV[a + 3])
     else
-      entry = redis.call('XADD', main, '*', 'v', '1', 'id', id, 'client', client, 'payload', ARGV[a + 3],
+      entry = call('XADD', main, '*', 'v', '1', 'id', id, 'client', client, 'payload', ARGV[a + 3],
         'headers', headers, 'ttl_ms', ttl_ms)
     end
-    redis.call('HSET', record, 'v', '1', 'state', 'queued', 'entry', 'main:' .. entry, 'digest', digest,
-      'enqueued_ms', int(now_ms))
+    call('HSET', record, 'v', '1', 'state', 'queued', 'entry', 'main:' .. entry, 'digest', digest,
+      'enqueued_ms', enqueued_ms)
     accepted = accepted + 1
     if codes then codes[i] = NEW end
   end

@@ -41,9 +41,8 @@ local function crashed_alone(token, batch)
   drop_entry(lane, entry_id)
   local ttl_ms = (fields['ttl_ms'] or ''):match('^%d+$')
   if not ttl_ms or #ttl_ms > TTL_DIGITS then ttl_ms = default_ttl_ms end
-  finish(id, fields['client'] or '', 'failed', lost_error, ttl_ms, {
-    'attempt', int((tonumber(fields['attempt']) or 0) + 1), 'worker', dead, 'batch', batch, 'batch_size', '1',
-  })
+  finish(id, fields['client'] or '', 'failed', lost_error, ttl_ms,
+    'attempt', int((tonumber(fields['attempt']) or 0) + 1), 'worker', dead, 'batch', batch, 'batch_size', '1')
   failed = failed + 1
 end
 

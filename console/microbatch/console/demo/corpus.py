@@ -11,10 +11,12 @@ import json
 import re
 import sysconfig
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["Docstring", "count_tokens", "docstrings", "read_share", "spread", "standard_library", "write"]
 
@@ -116,7 +118,9 @@ def _nested(parent: ast.AST, prefix: str) -> Iterator[Docstring]:
             yield from _nested(node, prefix)
 
 
-def _own(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, name: str) -> Iterator[Docstring]:
+def _own(
+    node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef, name: str
+) -> Iterator[Docstring]:
     text = ast.get_docstring(node, clean=False)
     if text and text.strip():
         # A lone surrogate, written as an escape, is no text that could travel or be stored.

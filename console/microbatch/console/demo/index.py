@@ -10,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 __all__ = ["Entry", "Found", "Hit", "Index", "IndexUnavailable", "Row"]
 
@@ -26,7 +28,7 @@ _SCHEMA = (
 )
 
 
-class IndexUnavailable(Exception):  # noqa: N818 - a fact about this Python, which the command reports
+class IndexUnavailable(Exception):
     """This Python's SQLite has no FTS5."""
 
 
@@ -133,7 +135,7 @@ class Index:
         return [
             Row(*row)
             for row in self._database.execute(
-                "SELECT jobs.row, job_id, coalesce(name, '') FROM jobs LEFT JOIN texts ON texts.rowid = jobs.row"
+                "SELECT row, job_id, coalesce(name, '') FROM jobs LEFT JOIN texts ON texts.rowid = row"
             )
         ]
 
@@ -152,7 +154,9 @@ class Index:
         words = " ".join(f'"{word}"' for word in re.findall(r"\w+", query))
         if not words:
             return Found(0, ())
-        (total,) = self._database.execute("SELECT count(*) FROM texts WHERE texts MATCH ?", (words,)).fetchone()
+        (total,) = self._database.execute(
+            "SELECT count(*) FROM texts WHERE texts MATCH ?", (words,)
+        ).fetchone()
         hits = self._database.execute(
             "SELECT name, snippet(texts, 1, '[', ']', ' ... ', ?) FROM texts WHERE texts MATCH ? "
             "ORDER BY bm25(texts), rowid LIMIT ?",

@@ -3,6 +3,7 @@
 -- a cluster routes the call, and every key below is built from it.
 -- Numbers leave as strings: some servers convert Lua numbers to arguments wrongly.
 local Q = KEYS[1]
+local call = redis.call  -- a local is found faster than a field of a global, once per job and command
 local GROUP = 'workers'
 local clock = redis.call('TIME')
 local now_us = tonumber(clock[1]) * 1000000 + tonumber(clock[2])

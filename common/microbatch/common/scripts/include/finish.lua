@@ -1,15 +1,17 @@
 -- finish: write the one final outcome of a job into its record. Needs base and reply.
--- `facts` are the further fields of the record, in pairs. A time to live of 0 keeps no record.
-local function finish(id, client, state, value, ttl_ms, facts)
+-- What follows the time to live are further fields of the record, in pairs (varargs: this runs once per job,
+-- and a table for each would cost more than the write). A time to live of 0 keeps no record.
+local finished_ms = int(now_ms)
+
+local function finish(id, client, state, value, ttl_ms, ...)
   local record = job_key(id)
-  if tonumber(ttl_ms) > 0 then
-    local field = state == 'succeeded' and 'result' or 'error'
-    redis.call('HSET', record, 'state', state, 'entry', '', field, value, 'finished_ms', int(now_ms),
-      unpack(facts))
-    redis.call('PEXPIRE', record, ttl_ms)
-    announce(client, id, state, value, true)
+  local keep = tonumber(ttl_ms) > 0
+  if keep then
+    call('HSET', record, 'state', state, 'entry', '', state == 'succeeded' and 'result' or 'error', value,
+      'finished_ms', finished_ms, ...)
+    call('PEXPIRE', record, ttl_ms)
   else
-    redis.call('DEL', record)
-    announce(client, id, state, value, false)
+    call('DEL', record)
   end
+  announce(client, id, state, value, keep)
 end

@@ -8,9 +8,11 @@ local replies = {}
 local has_watchers = nil
 
 local function text(value)  -- msgpack str 8; no id of ours is longer, and a foreign one must not raise here
-  value = value:sub(1, 255)
+  if #value > 255 then value = value:sub(1, 255) end
   return '\217' .. string.char(#value) .. value
 end
+
+local STATE_TEXT = {succeeded = text('succeeded'), failed = text('failed')}
 
 -- A refused PUBLISH (such as a channel that the user may not use) must not stop half-way through a batch.
 local function publish(client, reply)
@@ -34,9 +36,9 @@ end
 local function announce(client, id, state, value, keep)
   local fragment
   if keep and #value > PUSH_LIMIT_BYTES then
-    fragment = '\146' .. text(id) .. text(state)
+    fragment = '\146' .. text(id) .. STATE_TEXT[state]
   else
-    fragment = '\147' .. text(id) .. text(state) .. value
+    fragment = '\147' .. text(id) .. STATE_TEXT[state] .. value
   end
   if client ~= '' then tell(client, fragment) end
   if has_watchers == nil then has_watchers = redis.call('EXISTS', Q .. 'watchers') == 1 end

@@ -1,0 +1,69 @@
+"""A client for one command: Redis is waited for, then spoken to.
+
+Rule: a command begins its work when Redis has answered once; until `connect_timeout_s` it is asked again and
+again, with jittered pauses. A refused password is an answer: it ends the wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from microbatch.common.clock import Deadline, SystemClock
+from microbatch.common.connection import Connection, Endpoint, backoff_s
+from microbatch.common.embedded import resolve_url
+from microbatch.common.errors import AuthenticationFailed, ConnectionFailed
+from microbatch.console.options import connection_options
+from microbatch.producer import AsyncClient, ClientSettings
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import AsyncIterator
+
+__all__ = ["connected"]
+
+LEAST_ATTEMPT_S = 0.2
+
+
+@asynccontextmanager
+async def connected(arguments: argparse.Namespace) -> AsyncIterator[AsyncClient]:
+    """A client by the command's options; open inside the block.
+
+    Raises:
+        ConnectionFailed: Redis did not answer within `connect_timeout_s`.
+        SettingsError: An option or a variable has a wrong value.
+    """
+    settings = ClientSettings.from_command_line(connection_options(arguments))
+    url, server = await asyncio.to_thread(resolve_url, settings.redis_url)
+    try:
+        await _wait_for_redis(url, settings)
+        async with AsyncClient(url, settings=settings) as client:
+            yield client
+    finally:
+        if server is not None:
+            await asyncio.to_thread(server.stop)
+
+
+async def _wait_for_redis(url: str, settings: ClientSettings) -> None:
+    deadline = Deadline.after(settings.connect_timeout_s, SystemClock())
+    connection = Connection(Endpoint(url, settings.command_timeout_s, "microbatch:console"))
+    failures = 0
+    try:
+        while True:
+            left_s = deadline.left_s() or 0.0
+            try:
+                await connection.execute(
+                    "PING", timeout_s=max(LEAST_ATTEMPT_S, min(left_s, settings.command_timeout_s))
+                )
+            except AuthenticationFailed:
+                raise
+            except ConnectionFailed:
+                if deadline.passed():
+                    raise
+                await asyncio.sleep(backoff_s(failures))
+                failures += 1
+            else:
+                return
+    finally:
+        await connection.close()

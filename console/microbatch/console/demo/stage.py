@@ -1,0 +1,179 @@
+"""One pass of the work: a server, two workers and two producers, on fresh files.
+
+Rule: nothing is measured before everybody is ready, and nobody waits without a bound. A process that ends
+before its time ends the pass. `stop` may be called at any moment and repeated; it leaves nothing running.
+"""
+
+from __future__ import annotations
+
+import time
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
+
+from microbatch.common.connection import BlockingConnection, Endpoint
+from microbatch.common.embedded import EmbeddedServer
+from microbatch.common.keys import QueueKeys
+from microbatch.common.scripts import queue_status
+from microbatch.console.demo.child import Child, DemoFailed, Ended, Event, Said
+from microbatch.console.demo.processor import INDEX_VARIABLE, QUEUE
+from microbatch.console.demo.producer import STYLES
+from microbatch.console.demo.work import Report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+__all__ = ["WORKERS", "Stage"]
+
+WORKERS = 2
+_PROCESSOR = "microbatch.console.demo.processor:index"
+_READY_TIMEOUT_S = 30.0
+_SILENCE_LIMIT_S = 60.0
+_DRAIN_TIMEOUT_S = 20.0
+_STOP_TIMEOUT_S = 5.0
+_LOOK_INTERVAL_S = 0.02
+_HEARTBEAT_LIMIT_MS = 10_000
+_COMMAND_TIMEOUT_S = 5.0
+
+
+class Stage:
+    """The processes of one pass.
+
+    Args:
+        directory: For the pass's files; exists.
+        index: The SQLite file; exists.
+        docstrings: The work; exists.
+        max_batch_size: How many jobs a batch may have.
+    """
+
+    def __init__(self, directory: Path, *, index: Path, docstrings: Path, max_batch_size: int) -> None:
+        self._directory = directory
+        self._index = index
+        self._docstrings = docstrings
+        self._worker_options = ["--max-batch-size", str(max_batch_size)]
+        self._server = EmbeddedServer()
+        self._workers: list[Child] = []
+        self._producers: list[Child] = []
+        self._events: SimpleQueue[Event] = SimpleQueue()
+
+    def start(self) -> None:
+        """Start everybody and wait until all are ready.
+
+        Raises:
+            DemoFailed: One of them ended or took too long.
+            EmbeddedServerError: The server cannot be started.
+        """
+        self._server.start()
+        for number in range(1, WORKERS + 1):
+            self._workers.append(
+                self._child(
+                    f"worker {number}",
+                    "microbatch.console.demo.tether",
+                    ["worker", _PROCESSOR, "--redis-url", self._server.url, *self._worker_options],
+                )
+            )
+        for share, style in enumerate(STYLES):
+            self._producers.append(
+                self._child(
+                    f"producer {share + 1}",
+                    "microbatch.console.demo.producer",
+                    [style, self._server.url, str(self._docstrings), str(share), str(len(STYLES))],
+                )
+            )
+        deadline_s = time.monotonic() + _READY_TIMEOUT_S
+        ready: set[Child] = set()
+        while len(ready) < len(self._producers):
+            said = self._heard(deadline_s - time.monotonic())
+            if "ready" in said.message:
+                ready.add(said.child)
+        self._wait_for_workers(deadline_s)
+
+    def run(self, on_progress: Callable[[int], None]) -> list[Report]:
+        """Let the producers do the work.
+
+        Args:
+            on_progress: Called with the number of jobs that have ended, now and then.
+
+        Returns:
+            Each producer's report.
+
+        Raises:
+            DemoFailed: A process ended, or nothing happened for too long.
+        """
+        for producer in self._producers:
+            producer.begin()
+        done = dict.fromkeys(self._producers, 0)
+        reports: dict[Child, Report] = {}
+        while len(reports) < len(self._producers):
+            said = self._heard(_SILENCE_LIMIT_S)
+            if "outcomes" in said.message:
+                reports[said.child] = report = Report.from_message(said.message)
+                done[said.child] = len(report.outcomes)
+            else:
+                done[said.child] = said.message.get("done", done.get(said.child, 0))
+            on_progress(sum(done.values()))
+        return list(reports.values())
+
+    def leave(self) -> None:
+        """Let the workers drain, and stop everything.
+
+        Raises:
+            DemoFailed: A worker did not leave as it should.
+        """
+        for worker in self._workers:
+            worker.ask_to_leave()
+        for worker in self._workers:
+            exit_code = worker.end(_DRAIN_TIMEOUT_S)
+            if exit_code:
+                raise worker.failure(f"did not drain in time or failed: it left with {exit_code}")
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop what still runs, at once or nearly so."""
+        children = self._producers + self._workers
+        for child in children:
+            child.ask_to_leave()
+        deadline_s = time.monotonic() + _STOP_TIMEOUT_S
+        for child in children:
+            child.end(max(0.0, deadline_s - time.monotonic()))
+        self._server.stop()
+
+    def _child(self, name: str, module: str, arguments: list[str]) -> Child:
+        variables = {INDEX_VARIABLE: str(self._index)}
+        return Child(name, ["-m", module, *arguments], self._directory, variables, self._events)
+
+    def _heard(self, timeout_s: float) -> Said:
+        """The next thing that somebody says; an end that is no good one is raised."""
+        while True:
+            try:
+                event = self._events.get(timeout=max(0.0, timeout_s))
+            except Empty:
+                raise DemoFailed(f"nothing happened for {max(0.0, timeout_s):.0f} s") from None
+            if isinstance(event, Said):
+                return event
+            self._judge(event)
+
+    def _judge(self, event: Ended) -> None:
+        if event.exit_code or event.child in self._workers:
+            raise event.child.failure(f"ended unexpectedly ({_how(event.exit_code)})")
+
+    def _wait_for_workers(self, deadline_s: float) -> None:
+        """Ask the queue, which is who has to know them."""
+        connection = BlockingConnection(Endpoint(self._server.url, _COMMAND_TIMEOUT_S, "microbatch:demo"))
+        look = queue_status(QueueKeys(QUEUE), heartbeat_limit_ms=_HEARTBEAT_LIMIT_MS)
+        try:
+            while connection.run(look).workers < WORKERS:
+                if time.monotonic() > deadline_s:
+                    raise DemoFailed(f"the workers were not ready within {_READY_TIMEOUT_S:g} s")
+                try:
+                    event = self._events.get(timeout=_LOOK_INTERVAL_S)
+                except Empty:
+                    continue
+                if isinstance(event, Ended):
+                    self._judge(event)
+        finally:
+            connection.close()
+
+
+def _how(exit_code: int) -> str:
+    return f"killed by signal {-exit_code}" if exit_code < 0 else f"exit code {exit_code}"

@@ -1,0 +1,166 @@
+"""The `microbatch` command: find the subcommand, run it, turn what it raises into an exit code and a line.
+
+Rule: a subcommand is a module with `add_arguments(parser)` and `run(arguments) -> int`, imported only when it
+is the one that was asked for, so that help comes at once. Errors leave as exceptions and are told here, in one
+place. Nothing here knows Redis.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import sys
+import traceback
+import warnings
+from difflib import get_close_matches
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from microbatch.console.exits import ExitCode, UsageError, refusal_of
+from microbatch.console.options import add_common_options
+from microbatch.console.terminal import complain, encodable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+__all__ = ["main"]
+
+PROG = "microbatch"
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("microbatch.console.demo.command", "see the whole system at work, on an embedded server"),
+    "worker": ("microbatch.console.worker_command", "process the jobs of one or more queues, in batches"),
+    "submit": ("microbatch.console.submit_command", "put one job, or a file of them, into a queue"),
+    "result": ("microbatch.console.result_command", "show the result of a job, or wait for it"),
+    "status": ("microbatch.console.status_command", "show the queues: what waits, what runs, who works"),
+    "server": ("microbatch.console.server_command", "start a Redis-compatible server for development"),
+    "config": ("microbatch.console.config_command", "show the settings in force and where each came from"),
+}
+"""Each command: its module, and what it does."""
+
+_HELP = """\
+usage: microbatch COMMAND [ARGUMENTS]
+
+Many programs submit single jobs; workers process them in batches; each job gets its own result.
+
+commands:
+{commands}
+
+options:
+  -h, --help  show this text; `microbatch COMMAND --help` shows a command's
+  --version   show the version
+
+first steps:
+  microbatch demo                                     see it work; needs nothing else
+  microbatch worker tasks:embed                       run the processor `embed` of tasks.py
+  microbatch submit embed '"some text"' --wait        submit a job, print its result
+
+exit codes: 0 done; 1 the job failed or was refused; 2 wrong usage, settings, import or password;
+3 no such job, queue or result; 4 timed out; 69 Redis cannot be reached; 70 a bug in microbatch;
+75 the worker left before its batches were done and handed them back
+"""
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    """Tells what is wrong in one line: the usage is in the help."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: The words after `microbatch`; None: this process's.
+
+    Returns:
+        The exit code.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    encodable()
+    logging.getLogger(PROG).addHandler(logging.NullHandler())  # else warnings come as bare lines on stderr
+    prog = f"{PROG} {words[0]}" if words and words[0] in COMMANDS else PROG
+    with _one_line_warnings(prog):
+        try:
+            code = _run(prog, words)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _forget_stdout()
+            return ExitCode.BROKEN_PIPE
+        except KeyboardInterrupt:
+            return ExitCode.INTERRUPTED
+        except Exception as error:  # noqa: BLE001 - the end of the line: every error becomes an exit code
+            if "--traceback" in words:
+                traceback.print_exception(error)
+            refusal = refusal_of(error)
+            complain(prog, refusal.sentence)
+            return refusal.code
+    return code
+
+
+def _run(prog: str, words: Sequence[str]) -> int:
+    if not words:
+        print(_help())
+        raise UsageError("say which command")
+    if words[0] in {"-h", "--help"}:
+        print(_help())
+        return ExitCode.DONE
+    if words[0] == "--version":
+        from importlib.metadata import version  # noqa: PLC0415 - takes longer than the rest of the help
+
+        print(f"{PROG} {version(PROG)}")
+        return ExitCode.DONE
+    if words[0].startswith("-"):
+        raise UsageError(f"{words[0]} has to come after the command; see {PROG} --help")
+    if words[0] not in COMMANDS:
+        close = get_close_matches(words[0], COMMANDS, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ";"
+        raise UsageError(f"no command {words[0]!r}{hint} see {PROG} --help")
+    place, summary = COMMANDS[words[0]]
+    command = import_module(place)
+    parser = _OneLineParser(
+        prog=prog,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        add_help=False,
+        allow_abbrev=False,
+    )
+    command.add_arguments(parser)
+    add_common_options(parser)
+    try:
+        arguments = parser.parse_args(list(words[1:]))
+    except SystemExit:  # argparse has shown the help
+        return ExitCode.DONE
+    code: int = command.run(arguments)
+    return code
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {name:{width}}  {summary}" for name, (_, summary) in COMMANDS.items())
+    return _HELP.format(commands=commands)
+
+
+@contextlib.contextmanager
+def _one_line_warnings(prog: str) -> Iterator[None]:
+    """Tell a misspelt setting in one line; other people's warnings stay as they are."""
+    with warnings.catch_warnings():
+        show: Any = warnings.showwarning
+
+        def tell(message: Warning | str, category: type[Warning], *place: Any, **where: Any) -> None:
+            if category.__name__ == "UnknownSettingWarning":
+                complain(prog, f"warning: {message}")
+            else:
+                show(message, category, *place, **where)
+
+        warnings.showwarning = tell
+        yield
+
+
+def _forget_stdout() -> None:
+    """Nobody reads our output any more: let the interpreter's last flush go nowhere."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,107 @@
+"""`microbatch status`: how the queues are doing.
+
+Rule: it looks and changes nothing, and costs each queue one script call.
+"""
+# ruff: noqa: PLC0415 - what is heavy is imported by `run`, so that help comes at once
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from microbatch.console.exits import ExitCode, UsageError
+from microbatch.console.terminal import print_json, table
+
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
+    from microbatch.producer import AsyncClient
+
+__all__ = ["add_arguments", "run"]
+
+_TITLES = ("QUEUE", "WAITING", "RUNNING", "WORKERS", "OLDEST", "DEAD")
+_EPILOG = """\
+columns:
+  WAITING   jobs that no worker holds        OLDEST   how long the oldest of them has waited
+  RUNNING   jobs that a worker holds         WORKERS  workers that are alive
+  DEAD      jobs that nothing can process, kept for inspection
+
+examples:
+  $ microbatch status
+  $ microbatch status shout --json
+
+exit codes: 0 done; 2 wrong usage, settings or password; 3 no such queue; 69 Redis cannot be reached
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options."""
+    parser.epilog = _EPILOG
+    parser.add_argument(
+        "queue", metavar="QUEUE", nargs="?", help="one queue; otherwise all that were ever used"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Show the queues."""
+    import asyncio
+
+    rows = asyncio.run(_look(arguments))
+    if arguments.json:
+        print_json(rows)
+    elif rows:
+        print(table(_TITLES, [_shown(row) for row in rows]))
+    else:
+        print("no queues yet: a queue is there from its first job or worker on")
+    return ExitCode.DONE
+
+
+async def _look(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    from microbatch.console.connecting import connected
+
+    async with connected(arguments) as client:
+        queues = sorted(await client.queues())
+        if arguments.queue is not None:
+            if arguments.queue not in queues:
+                raise UsageError(
+                    f"no queue {arguments.queue!r}{_hint(arguments.queue, queues)}", ExitCode.NOT_FOUND
+                )
+            queues = [arguments.queue]
+        return [await _row(client, queue) for queue in queues]
+
+
+async def _row(client: AsyncClient, queue: str) -> dict[str, Any]:
+    status = await client.queue_status(queue)
+    return {
+        "queue": queue,
+        "waiting": status.waiting,
+        "running": status.running,
+        "workers": status.workers,
+        "oldest_age_s": status.oldest_age_s,
+        "dead": status.dead,
+        "max_batch_size": status.max_batch_size,
+        "max_wait_ms": status.max_wait_ms,
+    }
+
+
+def _shown(row: dict[str, Any]) -> tuple[object, ...]:
+    age_s = row["oldest_age_s"]
+    return (*(row[name] for name in ("queue", "waiting", "running", "workers")), _age(age_s), row["dead"])
+
+
+def _age(age_s: float | None) -> str | None:
+    if age_s is None:
+        return None
+    for unit_s, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):
+        if age_s >= unit_s:
+            return f"{age_s / unit_s:.1f} {unit}"
+    return f"{age_s:.1f} s"
+
+
+def _hint(wrong: str, queues: list[str]) -> str:
+    from difflib import get_close_matches
+
+    close = get_close_matches(wrong, queues, n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return "; `microbatch status` lists them" if queues else "; there are none yet"

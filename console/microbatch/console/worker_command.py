@@ -1,0 +1,111 @@
+"""`microbatch worker`: run processors until told to leave.
+
+Rule: the exit code says how it left. When it hands work back (75) it leaves at once, because a thread of
+the processor may hang for ever. Everything it says goes to the log, on stderr.
+"""
+# ruff: noqa: PLC0415 - what is heavy is imported by `run`, so that help comes at once
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from microbatch.console.exits import ExitCode, UsageError, refusal_of
+from microbatch.console.options import connection_options
+from microbatch.console.terminal import complain
+
+if TYPE_CHECKING:
+    import argparse
+
+__all__ = ["add_arguments", "run"]
+
+_EPILOG = """\
+example:
+  # tasks.py
+  from microbatch.worker import batch_processor
+
+  @batch_processor(queue="shout", max_batch_size=64, max_wait_ms=5)
+  def shout(texts: list[str]) -> list[str]:
+      return [text.upper() for text in texts]
+
+  $ microbatch worker tasks:shout
+
+signals: TERM or INT drains, that is it finishes what it has begun and claims nothing new; a second one hands
+that back and leaves at once. TSTP stops claiming, CONT goes on. USR1 writes stacks and open batches to the log.
+
+exit codes: 0 drained; 1 a processor's setup failed; 2 wrong usage, settings, import or password;
+69 Redis cannot be reached; 75 left before its batches were done and handed them back
+"""
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add this command's options."""
+    parser.description = (
+        "Claim jobs in batches, run the processors on them, write one result per job. Start as many workers as "
+        "you like, on as many hosts as you like; they share the work."
+    )
+    parser.epilog = _EPILOG
+    parser.add_argument(
+        "processors",
+        metavar="MODULE:ATTR",
+        nargs="+",
+        help="a decorated function, a BatchProcessor class or an instance of one; the current directory is importable",
+    )
+    parser.add_argument(
+        "--max-batch-size",
+        metavar="N",
+        help="most jobs per call; wins over the processor's own (default: 32)",
+    )
+    parser.add_argument(
+        "--max-wait-ms", metavar="MS", help="how long a job may wait for others; likewise (default: 5)"
+    )
+    parser.add_argument("--concurrency", metavar="N", help="batches at the same time, per queue (default: 1)")
+    parser.add_argument(
+        "--drain-timeout-s", metavar="S", help="how long open batches may take when it leaves (default: 25)"
+    )
+    parser.add_argument("--burst", action="store_true", help="leave when the queues are empty")
+    parser.add_argument("--log-level", choices=LEVELS, default="info", help="how much to log (default: info)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Work until told to leave."""
+    # The heavy part of the command; its help does without.
+    from microbatch.common.errors import DrainTimeout, ProcessorError, SettingsError
+    from microbatch.console.loading import load_processor, show_user_traceback
+    from microbatch.console.logs import log_to_stderr
+    from microbatch.worker import Worker, WorkerSettings
+
+    settings = WorkerSettings.from_command_line(
+        connection_options(arguments)
+        | {
+            "max_batch_size": arguments.max_batch_size,
+            "max_wait_ms": arguments.max_wait_ms,
+            "concurrency": arguments.concurrency,
+            "drain_timeout_s": arguments.drain_timeout_s,
+        }
+    )
+    log_to_stderr(arguments.log_level, json_lines=arguments.json)
+    try:
+        worker = Worker([load_processor(spec) for spec in arguments.processors], settings=settings)
+    except SettingsError as error:
+        raise UsageError(str(error)) from error
+    try:
+        worker.run(burst=arguments.burst)
+    except DrainTimeout as error:
+        complain("microbatch worker", refusal_of(error).sentence)
+        _leave_at_once(ExitCode.HANDED_BACK)
+    except ProcessorError as error:
+        if error.__cause__ is not None:
+            show_user_traceback(error.__cause__)
+        raise UsageError(str(error), ExitCode.FAILED) from error
+    except SystemExit as error:  # from the user's setup
+        raise UsageError(f"a processor's setup left with {error.code!r}", ExitCode.FAILED) from error
+    return ExitCode.DONE
+
+
+def _leave_at_once(code: ExitCode) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

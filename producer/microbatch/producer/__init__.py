@@ -1,0 +1,64 @@
+"""The client SDK: submit jobs, await their results, look at their state.
+
+Everything public is here; other modules of this package may change without notice.
+"""
+
+from microbatch.common.errors import (
+    AuthenticationFailed,
+    ClientClosed,
+    ConnectionFailed,
+    DuplicateJobId,
+    JobCancelled,
+    JobError,
+    JobExpired,
+    JobFailed,
+    MicrobatchError,
+    PayloadError,
+    PayloadTooLarge,
+    ProtocolError,
+    QueueFull,
+    ResultNotFound,
+    ResultTimeout,
+    ServerError,
+    ServerFull,
+    SettingsError,
+    SubmitError,
+    SubmitTimeout,
+)
+from microbatch.common.settings import ClientSettings
+from microbatch.common.states import JobState
+from microbatch.common.status import JobStatus
+from microbatch.producer.async_client import AsyncClient
+from microbatch.producer.client import Client
+from microbatch.producer.handle import AsyncJobHandle
+from microbatch.producer.job_handle import JobHandle
+
+__all__ = [
+    "AsyncClient",
+    "AsyncJobHandle",
+    "AuthenticationFailed",
+    "Client",
+    "ClientClosed",
+    "ClientSettings",
+    "ConnectionFailed",
+    "DuplicateJobId",
+    "JobCancelled",
+    "JobError",
+    "JobExpired",
+    "JobFailed",
+    "JobHandle",
+    "JobState",
+    "JobStatus",
+    "MicrobatchError",
+    "PayloadError",
+    "PayloadTooLarge",
+    "ProtocolError",
+    "QueueFull",
+    "ResultNotFound",
+    "ResultTimeout",
+    "ServerError",
+    "ServerFull",
+    "SettingsError",
+    "SubmitError",
+    "SubmitTimeout",
+]

@@ -1,0 +1,303 @@
+"""The asynchronous client: what producers use inside an event loop.
+
+Rule: it only wires; every public method is a few lines over the part that does the work. One client
+serves any number of tasks of one loop, and its concurrent submits share round trips.
+
+It never retries a job that was accepted and never holds on to one that the caller dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Self
+
+from microbatch.common import scripts
+from microbatch.common.clock import Deadline, SystemClock
+from microbatch.common.errors import ClientClosed, QueueFull
+from microbatch.common.identifiers import check_queue, split_job_id
+from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
+from microbatch.common.settings import ClientSettings, redact_url
+from microbatch.producer.admission import OnFull, SubmitOptions
+from microbatch.producer.bulk import BulkSubmit
+from microbatch.producer.handle import AsyncJobHandle, ticket_of
+from microbatch.producer.mapping import in_order
+from microbatch.producer.session import Session
+from microbatch.producer.waiting import Harvest
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterable, Mapping
+
+    from microbatch.common.scripts import QueueStatus
+
+__all__ = ["AsyncClient"]
+
+HEARTBEAT_LIMIT_S = 10.0
+
+
+class AsyncClient:
+    """Submits jobs and awaits their results, from one event loop.
+
+    Use it as `async with AsyncClient(...) as client`, or call `open()` and `close()`.
+
+    Args:
+        url: Where Redis is (`redis://`, `rediss://`, `unix://`, `embedded://`); None: `settings.redis_url`.
+        settings: All else; None: from the environment (`MICROBATCH_...`) and the defaults.
+
+    Raises:
+        SettingsError: A URL or a setting that cannot be used.
+    """
+
+    def __init__(self, url: str | None = None, *, settings: ClientSettings | None = None) -> None:
+        if settings is None:
+            settings = ClientSettings() if url is None else ClientSettings(redis_url=url)
+        elif url is not None:
+            settings = settings.model_copy(update={"redis_url": ClientSettings(redis_url=url).redis_url})
+        self._settings = settings
+        self._session: Session | None = None
+        self._closed = False
+        self._opening = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Connect. Harmless when repeated; a closed client cannot be opened again.
+
+        Raises:
+            ConnectionFailed: Redis did not answer within `command_timeout_s`.
+            AuthenticationFailed: Redis refused the password.
+            EmbeddedServerError: The embedded server cannot be started.
+            ClientClosed: It was closed.
+        """
+        async with self._opening:
+            if self._closed:
+                raise ClientClosed
+            if self._session is None:
+                self._session = await Session.open(self._settings)
+
+    async def close(self) -> None:
+        """Let submits that were handed over land (within `command_timeout_s`), then close all connections.
+
+        Whoever still waits for a result gets `ClientClosed`; the jobs go on. Harmless when repeated.
+        """
+        self._closed = True
+        async with self._opening:
+            session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def submit(  # noqa: PLR0913 - the public API; all but two are options with names
+        self,
+        queue: str,
+        payload: Any,
+        *,
+        job_id: str | None = None,
+        on_full: OnFull = "raise",
+        timeout_s: float | None = None,
+        headers: Mapping[str, Any] | None = None,
+        result_ttl_s: float | None = None,
+    ) -> AsyncJobHandle:
+        """Submit one job. Once this returns, the job is in the queue and will not be lost.
+
+        Args:
+            queue: The queue's name.
+            payload: Any msgpack value: None, bool, int, float, str, bytes, list, dict with str keys, aware
+                datetime.
+            job_id: The second half of the job's id; None: a fresh one. The same id with the same payload is
+                the same job, so that a submit can be repeated safely.
+            on_full: What to do where the queue is full: `raise` QueueFull, or `wait` for room.
+            timeout_s: How long the whole call may take, in seconds; None: no limit beyond `command_timeout_s`
+                for each try.
+            headers: Small facts that travel with the job (trace ids, tenant); the processor sees them.
+            result_ttl_s: How long to keep the result after the job's end, in seconds; 0 keeps no record, so
+                that only a client that holds the handle right then gets it; None: as the settings, else the
+                worker, say.
+
+        Returns:
+            The job's handle.
+
+        Raises:
+            QueueFull: The queue holds `max_queue_length` jobs.
+            SubmitTimeout: No answer within `timeout_s`: the job may or may not be in the queue.
+            DuplicateJobId: `job_id` is taken by a job with another payload.
+            PayloadError: The payload (or headers) cannot travel; `PayloadTooLarge` where it is too large.
+            ConnectionFailed: Redis did not answer within `command_timeout_s`.
+            ServerFull: Redis is out of memory.
+            ProtocolError: The job's key holds something else.
+            ClientClosed: The client is not open.
+            ValueError: Not a valid queue name, job id or option.
+        """
+        admission = self._opened().admission
+        terms = admission.terms(SubmitOptions(on_full, timeout_s, headers, result_ttl_s))
+        return AsyncJobHandle(await admission.submit(queue, payload, job_id, terms))
+
+    async def call(  # noqa: PLR0913 - as submit
+        self,
+        queue: str,
+        payload: Any,
+        *,
+        timeout_s: float | None = None,
+        job_id: str | None = None,
+        on_full: OnFull = "raise",
+        headers: Mapping[str, Any] | None = None,
+        result_ttl_s: float | None = None,
+    ) -> Any:
+        """Submit one job and wait for its result.
+
+        Args:
+            queue: As in `submit`.
+            payload: As in `submit`.
+            timeout_s: How long both together may take, in seconds; None: no limit.
+            job_id: As in `submit`.
+            on_full: As in `submit`.
+            headers: As in `submit`.
+            result_ttl_s: As in `submit`; 0 suits calls, whose result is wanted once.
+
+        Raises:
+            MicrobatchError: As from `submit` and from `AsyncJobHandle.result`.
+        """
+        deadline = Deadline.after(timeout_s, SystemClock())
+        admission = self._opened().admission
+        terms = admission.terms(SubmitOptions(on_full, timeout_s, headers, result_ttl_s))
+        ticket = await admission.submit(queue, payload, job_id, terms)
+        return await AsyncJobHandle(ticket).result(deadline.left_s())
+
+    async def submit_many(
+        self,
+        queue: str,
+        payloads: Iterable[Any],
+        *,
+        on_full: OnFull = "raise",
+        timeout_s: float | None = None,
+        headers: Mapping[str, Any] | None = None,
+        result_ttl_s: float | None = None,
+    ) -> list[AsyncJobHandle]:
+        """Submit many jobs in few round trips.
+
+        Args:
+            queue: As in `submit`.
+            payloads: Any iterable. It is consumed in chunks as they are sent, on the event loop.
+            on_full: As in `submit`.
+            timeout_s: How long the whole call may take, in seconds; None: no limit.
+            headers: As in `submit`, for every job.
+            result_ttl_s: As in `submit`.
+
+        Returns:
+            One handle per payload, in order.
+
+        Raises:
+            QueueFull: Not all found room; `accepted` has the handles of those that did, in order.
+            PayloadError: A payload cannot travel. Its chunk (at most 256 jobs) and all after it were not
+                sent; a note on the error says how many jobs were accepted before.
+            MicrobatchError: As from `submit`, with such a note; jobs in the air may have been accepted too.
+            ValueError: As from `submit`.
+        """
+        admission = self._opened().admission
+        terms = admission.terms(SubmitOptions(on_full, timeout_s, headers, result_ttl_s))
+        bulk = BulkSubmit(admission, queue, payloads, terms)
+        try:
+            return [AsyncJobHandle(ticket) for ticket in await bulk.run()]
+        except QueueFull as full:
+            full.accepted = tuple(AsyncJobHandle(ticket) for ticket in bulk.accepted())
+            raise
+
+    async def as_completed(
+        self, jobs: Iterable[AsyncJobHandle], *, timeout_s: float | None = None
+    ) -> AsyncIterator[AsyncJobHandle]:
+        """Give the jobs as they finish, failed ones too: `await job.result()` then returns or raises at once.
+
+        Args:
+            jobs: Which; each is given once.
+            timeout_s: How long to wait for all of them together, in seconds; None: without end.
+
+        Raises:
+            ResultTimeout: The time is over and some have not finished.
+            ClientClosed: The client was closed.
+        """
+        handles = {ticket_of(job): job for job in jobs}
+        async with Harvest(handles, timeout_s) as harvest:
+            while batch := await harvest.next_batch():
+                for ticket, _ in batch:
+                    yield handles[ticket]
+
+    async def map(
+        self,
+        queue: str,
+        payloads: Iterable[Any],
+        *,
+        timeout_s: float | None = None,
+        return_exceptions: bool = False,
+    ) -> list[Any]:
+        """Submit one job per payload, waiting for room where the queue is full, and wait for all results.
+
+        Args:
+            queue: As in `submit`.
+            payloads: As in `submit_many`.
+            timeout_s: How long all of it may take, in seconds; None: no limit.
+            return_exceptions: Give a failed job's error in place of its result, instead of raising it.
+
+        Returns:
+            The results, in the order of the payloads.
+
+        Raises:
+            JobError: The first failure in the order of the payloads, as soon as all jobs before it have
+                succeeded. The others go on.
+            ResultTimeout: Some jobs have no result within `timeout_s`.
+            MicrobatchError: As from `submit_many`.
+            ValueError: As from `submit`.
+        """
+        deadline = Deadline.after(timeout_s, SystemClock())
+        jobs = await self.submit_many(queue, payloads, on_full="wait", timeout_s=timeout_s)
+        tickets = [ticket_of(job) for job in jobs]
+        return await in_order(tickets, timeout_s, deadline, return_exceptions=return_exceptions)
+
+    def job(self, full_id: str) -> AsyncJobHandle:
+        """A job by its id alone, whoever submitted it. No round trip: an unknown id shows when it is asked.
+
+        Args:
+            full_id: `queue/local`, as `AsyncJobHandle.id` gives it.
+
+        Raises:
+            ValueError: It is not such an id.
+            ClientClosed: The client is not open.
+        """
+        inbox = self._opened().inbox
+        queue, local = split_job_id(full_id)
+        return AsyncJobHandle(inbox.mailbox(queue).foreign(local))
+
+    async def queues(self) -> list[str]:
+        """The names of all queues that were ever used, sorted.
+
+        Raises:
+            ConnectionFailed: Redis did not answer in time.
+        """
+        names = await self._opened().connection.execute("SMEMBERS", KNOWN_QUEUES)
+        return sorted(name.decode("utf-8", "replace") for name in names)
+
+    async def queue_status(self, queue: str, *, heartbeat_limit_s: float = HEARTBEAT_LIMIT_S) -> QueueStatus:
+        """How a queue is doing: jobs waiting and running, workers, age of the oldest job.
+
+        Args:
+            queue: The queue's name.
+            heartbeat_limit_s: A worker silent for longer does not count.
+
+        Raises:
+            ConnectionFailed: Redis did not answer in time.
+            ValueError: Not a valid queue name.
+        """
+        keys, limit_ms = QueueKeys(check_queue(queue)), round(heartbeat_limit_s * 1000)
+        call = scripts.queue_status(keys, heartbeat_limit_ms=limit_ms)
+        return await self._opened().connection.run(call)
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open" if self._session else "not open"
+        return f"<AsyncClient {state} {redact_url(self._settings.redis_url)}>"
+
+    def _opened(self) -> Session:
+        if self._session is None or self._closed:
+            raise ClientClosed
+        return self._session

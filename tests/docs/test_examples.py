@@ -1,0 +1,89 @@
+"""Every example runs, as a newcomer would run it, and says what its first lines promise."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = ROOT / "examples"
+README = (ROOT / "README.md").read_text()
+
+
+def run(*command: str, cwd: Path) -> str:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MICROBATCH_")}
+    done = subprocess.run(  # noqa: PLW1510 - the output is part of the failure's message
+        command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_quickstart_answers_a_hundred_callers_in_few_calls(tmp_path: Path) -> None:
+    output = run(sys.executable, str(EXAMPLES / "quickstart.py"), cwd=tmp_path)
+
+    assert "HELLO 0 ... HELLO 99" in output
+    assert 1 <= output.count("one call for") < 100
+
+
+def test_the_bulk_insert_worker_stores_each_event_once(tmp_path: Path) -> None:
+    output = run(sys.executable, str(EXAMPLES / "bulk_insert.py"), cwd=tmp_path)
+
+    assert "2000 events stored, 2000 rows" in output
+
+
+def test_the_class_with_setup_embeds_texts_and_fails_the_empty_one_alone(tmp_path: Path) -> None:
+    output = run(sys.executable, str(EXAMPLES / "model_with_setup.py"), cwd=tmp_path)
+
+    assert output.count("-> [") == 2
+    assert output.count("ValueError nothing to embed") == 1
+
+
+def test_the_web_endpoint_awaits_the_result_of_its_worker(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    testclient = pytest.importorskip("fastapi.testclient")
+    monkeypatch.setenv("MICROBATCH_REDIS_URL", redis_url)
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "microbatch.console.main", "worker", "web_endpoint:sentiment"], cwd=EXAMPLES
+    )
+    try:
+        import web_endpoint  # type: ignore[import-not-found, unused-ignore] # noqa: PLC0415 - an example
+
+        with testclient.TestClient(web_endpoint.app) as client:
+            answer = client.get("/sentiment", params={"text": "what a lovely day"})
+    finally:
+        worker.terminate()
+        assert worker.wait(20) == 0
+
+    assert answer.status_code == 200
+    assert answer.json() == {"score": 0.25}
+
+
+def test_the_readme_example_runs_as_it_stands(tmp_path: Path) -> None:
+    [source] = re.findall(r"<!-- example: readme -->\n```python\n(.*?)```", README, re.DOTALL)
+    script = tmp_path / "readme.py"
+    script.write_text(source)
+
+    assert run(sys.executable, str(script), cwd=tmp_path) == "HELLO 0\n"
+
+
+def test_the_readme_has_the_two_commands_and_the_makefile_knows_them() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+
+    for target in ("demo", "test"):
+        assert f"make {target} " in README
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE)
+
+
+def test_every_page_that_the_readme_links_to_exists() -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", README)
+
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []

@@ -1,0 +1,71 @@
+"""What the status script answers becomes a `JobStatus`, or a typed error."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from microbatch.common.codec import encode_error
+from microbatch.common.errors import ProtocolError
+from microbatch.common.scripts import JobView
+from microbatch.common.states import JobState
+from microbatch.common.status import ErrorFacts, parse_status
+
+MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
+MS = b"1767323045678"
+
+
+def view(record: dict[bytes, bytes], worker: str = "", attempt: int = 0) -> JobView:
+    held = worker != ""
+    return JobView(record, worker, "b1" if held else "", 7 if held else 0, int(MS) if held else 0, attempt)
+
+
+def test_a_queued_job_has_no_worker_and_no_times_but_one() -> None:
+    status = parse_status("q/a", view({b"state": b"queued", b"enqueued_ms": MS}))
+
+    assert (status.id, status.state, status.attempt) == ("q/a", JobState.QUEUED, 0)
+    assert status.enqueued_at == MOMENT
+    assert [status.started_at, status.finished_at, status.worker, status.batch_id] == [None] * 4
+    assert [status.batch_size, status.error] == [None, None]
+
+
+def test_a_queued_job_whose_entry_a_worker_holds_is_running() -> None:
+    status = parse_status("q/a", view({b"state": b"queued", b"enqueued_ms": MS}, "host:1:ab", 2))
+
+    assert (status.state, status.attempt, status.worker) == (JobState.RUNNING, 2, "host:1:ab")
+    assert (status.batch_id, status.batch_size, status.started_at) == ("b1", 7, MOMENT)
+
+
+def test_a_failed_job_tells_why() -> None:
+    record = {
+        b"state": b"failed",
+        b"error": encode_error("ValueError", "bad", "Traceback"),
+        b"started_ms": MS,
+        b"finished_ms": MS,
+        b"worker": b"w",
+        b"batch": b"b",
+        b"batch_size": b"3",
+    }
+    status = parse_status("q/a", view(record, attempt=1))
+
+    assert status.error == ErrorFacts("ValueError", "bad", "Traceback")
+    assert (status.finished_at, status.worker, status.batch_id, status.batch_size) == (MOMENT, "w", "b", 3)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {},
+        {b"state": b"bogus"},
+        {b"state": b"\xff"},
+        {b"state": b"queued", b"enqueued_ms": b"soon"},
+        {b"state": b"queued", b"enqueued_ms": b"9" * 30},
+        {b"state": b"queued", b"enqueued_ms": b"999999999999999"},
+        {b"state": b"failed", b"error": b"\xc1"},
+        {b"state": b"failed", b"error": b"\x01"},
+    ],
+)
+def test_a_record_that_nobody_of_us_wrote_is_a_protocol_error(record: dict[bytes, bytes]) -> None:
+    with pytest.raises(ProtocolError):
+        parse_status("q/a", view(record))
