@@ -1,7 +1,8 @@
 """`python -m benchmarks`: run the scenarios, print the tables.
 
-Rule: contenders are interleaved, and their order is reversed in every second repetition, so that a slow minute of
-the machine hits all of them. It ends with 1 where the limit or microbatch failed a cell, never because of a speed.
+Rule: contenders are interleaved, and their order is reversed in every second repetition, so that a slow
+minute of the machine hits all of them. It ends with 1 where the limit or microbatch failed a cell, never
+because of a speed.
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ import json
 import sys
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.contenders import PEERS, missing_package
+from benchmarks.contenders import CONTENDERS, PEERS, missing_package
 from benchmarks.machine import machine_line
 from benchmarks.measured import Results
 from benchmarks.report import figures_table, verdicts_table
 from benchmarks.scenarios import SCENARIOS
 from benchmarks.stage import play
+from microbatch.common.errors import EmbeddedServerError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,10 +36,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; the exit code."""
     options = _parser().parse_args(arguments)
     begun_s = time.monotonic()
-    for peer in PEERS:
-        if missing_package(peer):
-            print(f"{peer} is not installed and left out (pip install '.[bench]')", flush=True)
-    machine = machine_line(options.redis)
+    for name in [name for name in options.contenders if missing_package(name)]:
+        options.contenders.remove(name)
+        print(f"{name} is not installed and left out (pip install '.[bench]')", flush=True)
+    try:
+        machine = machine_line(options.redis)
+    except EmbeddedServerError as error:
+        print(error, file=sys.stderr)
+        return 1
     print(f"\nmachine: {machine}")
     print(
         f"medians of {options.reps}, {options.seconds:g} s a cell, ratios within a repetition\n", flush=True
@@ -53,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(scenario: Scenario, options: argparse.Namespace) -> Results:
-    cells = [cell for cell in scenario.cells(options.seconds) if not missing_package(cell.contender)]
+    cells = [cell for cell in scenario.cells(options.seconds) if cell.contender in options.contenders]
     results = Results(cells)
     for repetition in range(options.reps):
         for cell in reversed(cells) if repetition % 2 else cells:
@@ -89,12 +96,17 @@ def _as_json(machine: str, everything: dict[str, Results]) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="microbatch beside others")
-    parser.add_argument(
-        "--only", type=_names, default=list(SCENARIOS), metavar="NAMES", help=f"of: {','.join(SCENARIOS)}"
-    )
+    for option, names in (("--only", SCENARIOS), ("--contenders", CONTENDERS)):
+        parser.add_argument(
+            option,
+            type=partial(_names, tuple(names)),
+            default=list(names),
+            metavar="NAMES",
+            help=f"of: {','.join(names)}",
+        )
     parser.add_argument("--reps", type=int, default=3, metavar="N", help="repetitions (default: 3)")
     parser.add_argument(
-        "--seconds", type=float, default=1.5, metavar="S", help="per cell, about (default: 1.5)"
+        "--seconds", type=float, default=1.0, metavar="S", help="per cell, about (default: 1)"
     )
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write every cell of every repetition there"
@@ -103,11 +115,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _names(text: str) -> list[str]:
+def _names(known: Sequence[str], text: str) -> list[str]:
     names = text.split(",")
-    unknown = [name for name in names if name not in SCENARIOS]
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(SCENARIOS)}")
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(known)}")
     return names
 
 

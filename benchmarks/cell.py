@@ -1,7 +1,7 @@
 """A cell: one contender in one scenario, once; and what was measured in it.
 
-Rule: a cell is plain data that travels to the child processes as JSON; whatever a role needs to know is in it.
-It never names a process, a server or a file.
+Rule: a cell is plain data that travels to the child processes as JSON; whatever a role needs to know is in
+it. It never names a process, a server or a file.
 """
 
 from __future__ import annotations

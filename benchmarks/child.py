@@ -1,7 +1,8 @@
 """A child process of a cell: a worker or the producer, `python -m benchmarks.child ROLE SITE`.
 
-Rule: it lives as long as its leash, which is its standard input: whoever holds the other end need only let go, or
-die, and every child is gone. It says one line on standard output (ready, or what was measured) and nothing else.
+Rule: it lives as long as its leash, which is its standard input: whoever holds the other end need only let
+go, or die, and every child is gone. It says one line on standard output (ready, or what was measured) and
+nothing else.
 """
 
 from __future__ import annotations

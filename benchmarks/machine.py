@@ -11,9 +11,9 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import redis
-from microbatch.common.embedded import EmbeddedServer
 
 from benchmarks.contenders.tasks import loop_name
+from microbatch.common.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
     from pathlib import Path

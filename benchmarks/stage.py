@@ -17,13 +17,12 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
-
-from microbatch.common.embedded import EmbeddedServer
-from microbatch.common.errors import EmbeddedServerError
+from typing import IO, TYPE_CHECKING, Self
 
 from benchmarks.cell import Site
 from benchmarks.measured import Measured
+from microbatch.common.embedded import EmbeddedServer
+from microbatch.common.errors import EmbeddedServerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,7 +71,7 @@ class _Child:
     def __init__(self, role: str, site: Site, leash: _Leash) -> None:
         self._role = role
         self._leash = leash
-        self._errors: IO[bytes] = tempfile.TemporaryFile()
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - __exit__ closes it
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith("MICROBATCH_")
         }
@@ -86,7 +85,7 @@ class _Child:
         )
         self.pid = self._process.pid
 
-    def __enter__(self) -> _Child:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,8 +1,8 @@
 """The jobs: what they carry, what their processor costs, what must come back, when they arrive.
 
-Rule: every contender gets the same payloads and calls the same function, and every answer is checked. An answer
-tells how many jobs shared its call, so that the mean batch size needs no channel of its own.
-It never knows who is measured.
+Rule: every contender gets the same payloads and calls the same function, and every answer is checked. An
+answer tells how many jobs shared its call, so that the mean batch size needs no channel of its own. It never
+knows who is measured.
 """
 
 from __future__ import annotations

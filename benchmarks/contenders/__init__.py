@@ -1,7 +1,7 @@
 """The contenders, by name: the limit, microbatch, and those peers that are installed.
 
-Rule: a contender is imported only in the processes that run it, so that none pays for another. One whose package
-is not installed is left out, and the run says so.
+Rule: a contender is imported only in the processes that run it, so that none pays for another. One whose
+package is not installed is left out, and the run says so.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from benchmarks.contenders.contract import Contender
 
-__all__ = ["LIMIT", "LIMIT_MSGPACK", "OURS", "PEERS", "contender", "missing_package"]
+__all__ = ["CONTENDERS", "LIMIT", "LIMIT_MSGPACK", "OURS", "PEERS", "contender", "missing_package"]
 
 LIMIT = "limit"
 LIMIT_MSGPACK = "limit-msgpack"
@@ -26,6 +26,8 @@ _WHERE = {
     OURS: ("benchmarks.contenders.ours", "CONTENDER"),
     **{peer: (f"benchmarks.contenders.peers.{peer}", "CONTENDER") for peer in PEERS},
 }
+CONTENDERS = tuple(_WHERE)
+"""All names, installed or not."""
 
 
 def contender(name: str) -> Contender:

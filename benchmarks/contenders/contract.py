@@ -1,8 +1,8 @@
 """The shape of a contender: what it does as a worker process, and as a producer process.
 
-Rule: every contender is driven through these methods and nothing else, so that all are asked the same. Each is
-used as its own documentation shows it; what it does not have, it does not have to imitate.
-A contender never measures itself.
+Rule: every contender is driven through these methods and nothing else, so that all are asked the same. Each
+is used as its own documentation shows it; what it does not have, it does not have to imitate. A contender
+never measures itself.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The limit: the least that one would write by hand with redis-py, and nothing that makes it a product.
 
-XADD, XREADGROUP, then SET + XACK + XDEL + PUBLISH in one pipeline that also reads the next batch. It waits for no
-company, recovers nothing, bounds nothing and checks nothing. redis-py's callbacks are off: they would only
-turn replies into dicts.
+XADD, XREADGROUP, then SET + XACK + XDEL + PUBLISH in one pipeline that also reads the next batch. It waits
+for no company, recovers nothing, bounds nothing and checks nothing. redis-py's callbacks are off: they would
+only turn replies into dicts.
 
 Rule: a feature that microbatch has is no reason to slow this down. It never imports microbatch.
 """

@@ -1,7 +1,7 @@
 """microbatch itself, by its public API alone.
 
-Rule: as a user would write it. Without a cost the processor is `async def`; with one it is a plain function, as
-everything that blocks should be. It never reaches below the public API.
+Rule: as a user would write it. Without a cost the processor is `async def`; with one it is a plain function,
+as everything that blocks should be. It never reaches below the public API.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
-from microbatch.producer import AsyncClient
-from microbatch.worker import Worker, WorkerSettings, batch_processor
-
 from benchmarks.contenders.contract import TIMEOUT_S, Contender
 from benchmarks.contenders.tasks import TaskProducer, run_on_loop
 from benchmarks.workload import Answer, Payload, process, process_at_a_cost
+from microbatch.producer import AsyncClient
+from microbatch.worker import Worker, WorkerSettings, batch_processor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

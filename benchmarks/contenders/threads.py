@@ -1,8 +1,8 @@
 """Producers whose client blocks: each concurrent caller is a thread.
 
-Rule: the clock of a job starts when it is due and stops when its result is in its caller's hand; an arriving job
-has a thread ready for it, so that a slow one never delays the next.
-It never knows which client it drives.
+Rule: the clock of a job starts when it is due and stops when its result is in its caller's hand; an arriving
+job has a thread ready for it, so that a slow one never delays the next. It never knows which client it
+drives.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Closed loop: what batching is for. 64 callers, each with one job at a time, and a device that likes batches.
+"""Closed loop: 64 callers, each with one job at a time, and a device that likes batches.
 
-Rule: a call costs 5 ms plus 0.02 ms per job, on a device that serves one call at a time, in a plain function.
+Rule: a call costs 5 ms plus 0.02 ms per job, on a device that serves one call at a time, in a plain
+function.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The shape of a scenario: its cells, how one is measured, and what is said about the results.
 
-Rule: `measure` runs in the producer's process, the rest in the one that prints. A scenario checks every result,
-and knows contenders only by name.
+Rule: `measure` runs in the producer's process, the rest in the one that prints. A scenario checks every
+result, and knows contenders only by name.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Fleet: whether batches stay full when workers are added.
 
-Rule: the same arrivals with 1 and with 8 workers; each worker has a device of its own, which costs 5 ms per call
-plus 0.02 ms per job. Eight workers live in two processes, four in each: eight interpreters on two cores would
-measure the scheduler.
+Rule: the same arrivals with 1 and with 8 workers; each worker has a device of its own, which costs 5 ms per
+call plus 0.02 ms per job. Eight workers live in two processes, four in each: eight interpreters on two cores
+would measure the scheduler.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Fleet(Scenario):
 
     name = "fleet"
     title = (
-        f"Fleet: mean batch size with 1 and with 8 workers (2 processes x 4), Poisson, wait {MAX_WAIT_MS:g} ms, "
-        f"at most {MAX_BATCH_SIZE}"
+        f"Fleet: mean batch size with 1 and with 8 workers (2 processes x 4), Poisson, "
+        f"wait {MAX_WAIT_MS:g} ms, at most {MAX_BATCH_SIZE}"
     )
     columns = (
         Column("mean batch", "mean_batch", spread=True),

@@ -1,7 +1,7 @@
 """Idle: what workers cost that have nothing to do.
 
-Rule: first without a job, which gives the background per worker and second; then with jobs, of whose script calls
-the background is taken off. Fifty workers live in two processes, 25 in each.
+Rule: first without a job, which gives the background per worker and second; then with jobs, of whose script
+calls the background is taken off. Fifty workers live in two processes, 25 in each.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ SIZES = {1: (1, 1), 50: (2, 25)}
 """Workers in all: processes, workers in each."""
 BACKGROUND_LIMIT = 2
 SAME = 1.1
+SETTLING_S = 0.3
 FIRST_JOB = 10_000_000
 
 
@@ -60,6 +61,7 @@ class Idle(Scenario):
     def measure(self, producer: Producer, cell: Cell, gauges: Gauges) -> Figures:
         """See `Scenario`."""
         warm_up(producer)
+        time.sleep(SETTLING_S)
         gauges.start()
         time.sleep(cell.seconds)
         quiet = gauges.stop(0)

@@ -37,9 +37,11 @@ class Submit(Scenario):
     title = f"Submit: {CALLERS} concurrent callers one by one, and in bulk; no worker"
     columns = (
         Column("one by one, jobs/s", "each_jobs_per_s", base=LIMIT, spread=True),
-        Column("CPU us/job", "each_cpu_us"),
+        Column("CPU us/job: producer", "each_producer_cpu_us"),
+        Column("redis", "each_redis_cpu_us"),
         Column("bulk, jobs/s", "bulk_jobs_per_s", base=LIMIT, spread=True),
-        Column("bulk CPU us/job", "bulk_cpu_us"),
+        Column("CPU us/job: producer", "bulk_producer_cpu_us"),
+        Column("redis", "bulk_redis_cpu_us"),
     )
 
     def cells(self, seconds: float) -> list[Cell]:

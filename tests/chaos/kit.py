@@ -20,12 +20,14 @@ from microbatch.common.identifiers import new_local_id, payload_digest
 from microbatch.common.keys import QueueKeys
 from microbatch.common.scripts import NewJob, QueueStatus, queue_status, submit
 from microbatch.common.states import FINAL_STATES
+from microbatch.common.settings import WorkerSettings
+from microbatch.worker import BatchProcessor
 from microbatch.worker.batch import Batch, Job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-__all__ = ["Desk", "desk_at", "make_batch", "make_entry", "until", "wait_until"]
+__all__ = ["Desk", "Recorder", "desk_at", "make_batch", "make_entry", "quick", "until", "wait_until"]
 
 POLL_S = 0.005
 
@@ -70,6 +72,38 @@ async def until(ready: Callable[[], Any], timeout_s: float = 10.0, what: str = "
             raise AssertionError(f"{what} did not happen within {timeout_s:g} s")
         await asyncio.sleep(POLL_S)
     return time.monotonic() - began_s
+
+
+def quick(url: str, **values: Any) -> WorkerSettings:
+    """Worker settings for a test: they reach this server, and everything in them is short."""
+    return WorkerSettings(**({"redis_url": url, "connect_timeout_s": 5.0, "drain_timeout_s": 10.0} | values))
+
+
+class Recorder(BatchProcessor[Any, Any]):
+    """Answers every payload with itself; remembers its batches; waits while its gate is shut."""
+
+    def __init__(self, queue: str = "work", **declared: Any) -> None:
+        self.queue = queue
+        for name, value in declared.items():
+            setattr(self, name, value)
+        self.batches: list[Batch[Any]] = []
+        self.running = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    async def process(self, batch: Batch[Any]) -> list[Any]:
+        self.batches.append(batch)
+        self.running += 1
+        try:
+            await self.gate.wait()
+        finally:
+            self.running -= 1
+        return batch.payloads
+
+    @property
+    def sizes(self) -> list[int]:
+        """The sizes of its batches, in order."""
+        return [len(batch) for batch in self.batches]
 
 
 class Desk:

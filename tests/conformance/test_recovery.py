@@ -186,6 +186,15 @@ async def test_the_zombie_finds_its_jobs_moved_and_writes_nothing(bench: Bench) 
     assert (await bench.record("a"))["result"] == OK
 
 
+async def test_a_late_result_of_a_job_that_was_given_up_is_no_replay(bench: Bench) -> None:
+    await bench.submit("a")
+    entries = await bench.take("b1")
+    await bench.die("w1")
+    await bench.takeover("w1", max_crashes=1)
+    assert await bench.settle("b1", entries) == [SettleCode.FINAL]
+    assert (await bench.record("a"))["state"] == b"failed"
+
+
 async def test_the_zombies_release_and_repeated_claim_find_nothing_of_the_old_batch(bench: Bench) -> None:
     await bench.submit("a")
     await bench.take("b1")

@@ -16,6 +16,7 @@ from microbatch.common.connection import Connection, Endpoint
 from microbatch.common.entry import Entry
 from microbatch.common.keys import QueueKeys
 from microbatch.producer import AsyncClient
+from microbatch.producer.stopping import stop
 
 __all__ = ["StandIn", "bad", "echo", "stand_in", "working"]
 
@@ -110,8 +111,7 @@ async def working(url: str, queue: str = "q", answer: Answer = echo) -> AsyncIte
         try:
             yield worker
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await stop(task)
 
 
 async def test_the_stand_in_settles_what_is_submitted(redis_url: str, key_leak: None) -> None:

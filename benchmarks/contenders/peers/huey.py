@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, Self
 
+from huey import RedisHuey
+
 from benchmarks.contenders.contract import TIMEOUT_S, Contender
 from benchmarks.contenders.threads import ThreadProducer
 from benchmarks.workload import Answer, Payload, process, process_at_a_cost
-from huey import RedisHuey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

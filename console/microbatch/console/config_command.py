@@ -18,10 +18,16 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "run"]
 
 _EPILOG = """\
-Settings come from, the strongest first: an option of the command line, the variable for one queue
-(MICROBATCH_QUEUE__<queue>__MAX_WAIT_MS), an argument in code, the variable for the process
-(MICROBATCH_MAX_WAIT_MS), the default. The file .env in the current directory is read like the environment. What a
-processor declares in code is not shown here: it is known only when the worker has imported it.
+A value comes from, the strongest first:
+  an option of the command line           --redis-url redis://...
+  the environment variable for one queue  MICROBATCH_QUEUE__EMBED__MAX_WAIT_MS
+  an argument in code                     @batch_processor(max_wait_ms=3)
+  the environment variable for all        MICROBATCH_MAX_WAIT_MS
+  the default
+
+The file .env in the current directory is read like the environment, which wins
+over it. What a processor declares in code is known only to the worker that runs
+it, and not shown here.
 
 examples:
   $ microbatch config

@@ -59,9 +59,10 @@ async def _wait_for_redis(url: str, settings: ClientSettings) -> None:
             except AuthenticationFailed:
                 raise
             except ConnectionFailed:
-                if deadline.passed():
+                left_s = deadline.left_s() or 0.0
+                if left_s < LEAST_ATTEMPT_S:
                     raise
-                await asyncio.sleep(backoff_s(failures))
+                await asyncio.sleep(min(backoff_s(failures), left_s))
                 failures += 1
             else:
                 return

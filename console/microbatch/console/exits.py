@@ -7,9 +7,10 @@ not in the table is a bug of ours, code 70. Nothing here prints or exits.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from microbatch.common import errors
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = ["ExitCode", "Refusal", "UsageError", "refusal_of"]
 
@@ -55,40 +56,47 @@ class UsageError(Exception):
 _START_REDIS = "is it running? --redis-url or MICROBATCH_REDIS_URL says where, `microbatch server` starts one"
 _PASSWORD = "check user and password in --redis-url or MICROBATCH_REDIS_URL, and the user's ACL rules"  # noqa: S105 - advice
 
-# The first class that fits decides, so the special ones come first.
-_TABLE: tuple[tuple[type[Exception], ExitCode, str], ...] = (
-    (errors.AuthenticationFailed, ExitCode.USAGE, _PASSWORD),
-    (errors.ConnectionFailed, ExitCode.REDIS_UNREACHABLE, _START_REDIS),
-    (errors.DrainTimeout, ExitCode.HANDED_BACK, "other workers go on with them"),
-    (errors.ResultNotFound, ExitCode.NOT_FOUND, "check the id (queue/local) and --redis-url"),
-    (
-        errors.ResultTimeout,
-        ExitCode.TIMED_OUT,
-        "the job goes on: `microbatch result JOB_ID --wait` asks again",
-    ),
-    (errors.SubmitTimeout, ExitCode.TIMED_OUT, "submitting again with the same --job-id is safe"),
-    (errors.JobError, ExitCode.FAILED, ""),
-    (errors.QueueFull, ExitCode.FAILED, "--timeout-s waits for room; more workers make it"),
-    (errors.DuplicateJobId, ExitCode.FAILED, "use another --job-id"),
-    (errors.ServerFull, ExitCode.FAILED, "raise maxmemory, or let the workers catch up"),
-    (errors.SubmitError, ExitCode.FAILED, ""),
-    (errors.ProtocolError, ExitCode.FAILED, "something else writes to these keys"),
-    (errors.SettingsError, ExitCode.USAGE, "`microbatch config` shows what is in force"),
-    (errors.ProcessorError, ExitCode.USAGE, ""),
-    (errors.EmbeddedServerError, ExitCode.REDIS_UNREACHABLE, ""),
-    (errors.ServerError, ExitCode.REDIS_UNREACHABLE, "Redis 7.0 or Valkey 7.2 is the least that works"),
-)
-
 
 def refusal_of(error: BaseException) -> Refusal:
     """The exit code and the line for an error."""
     if isinstance(error, UsageError):
         return Refusal(error.code, str(error))
-    for kind, code, advice in _TABLE:
+    for kind, code, advice in _table():
         if isinstance(error, kind):
-            return Refusal(code, f"{error}; {advice}" if advice else str(error))
+            what_to_do = advice.replace("JOB_ID", getattr(error, "job_id", None) or "JOB_ID")
+            return Refusal(code, f"{str(error).rstrip('.')}; {what_to_do}" if advice else str(error))
+    if isinstance(error, OSError):  # such as a full disk under stdout
+        return Refusal(ExitCode.FAILED, f"the system refused: {error}")
     return Refusal(
         ExitCode.BUG,
         f"this is a bug in microbatch: {type(error).__name__}: {error}; please report it with the output of "
         "the same command and --traceback",
+    )
+
+
+def _table() -> Iterator[tuple[type[Exception], ExitCode, str]]:
+    """Error, exit code, and what to do. The first class that fits decides, so the special ones come first."""
+    from microbatch.common import errors  # noqa: PLC0415 - takes long, and help never fails
+
+    yield from (
+        (errors.AuthenticationFailed, ExitCode.USAGE, _PASSWORD),
+        (errors.ConnectionFailed, ExitCode.REDIS_UNREACHABLE, _START_REDIS),
+        (errors.DrainTimeout, ExitCode.HANDED_BACK, "other workers go on with them"),
+        (errors.ResultNotFound, ExitCode.NOT_FOUND, "check the id (queue/local) and --redis-url"),
+        (
+            errors.ResultTimeout,
+            ExitCode.TIMED_OUT,
+            "the job goes on: `microbatch result JOB_ID --wait` asks again",
+        ),
+        (errors.SubmitTimeout, ExitCode.TIMED_OUT, "submitting again with the same --job-id is safe"),
+        (errors.JobError, ExitCode.FAILED, ""),
+        (errors.QueueFull, ExitCode.FAILED, "--timeout-s waits for room; more workers make it"),
+        (errors.DuplicateJobId, ExitCode.FAILED, "use another --job-id"),
+        (errors.ServerFull, ExitCode.FAILED, "raise maxmemory, or let the workers catch up"),
+        (errors.SubmitError, ExitCode.FAILED, ""),
+        (errors.ProtocolError, ExitCode.FAILED, "something else writes to these keys"),
+        (errors.SettingsError, ExitCode.USAGE, "`microbatch config` shows what is in force"),
+        (errors.ProcessorError, ExitCode.USAGE, ""),
+        (errors.EmbeddedServerError, ExitCode.REDIS_UNREACHABLE, ""),
+        (errors.ServerError, ExitCode.REDIS_UNREACHABLE, "Redis 7.0 or Valkey 7.2 is the least that works"),
     )

@@ -1,8 +1,8 @@
 """Submit a stream of lines, and tell what became of each, in their order.
 
-Rule: one task reads and submits, another one waits and writes; the queue between them bounds how many jobs are
-on their way, so that a file of any length needs the same memory. A line that is no job costs its neighbours
-nothing. What is written is complete lines.
+Rule: one task reads and submits, another one waits and writes; the queue between them bounds how many jobs
+are on their way, so that a file of any length needs the same memory. A line that is no job costs its
+neighbours nothing. What is written is complete lines.
 """
 
 from __future__ import annotations
@@ -109,13 +109,19 @@ class FileSubmission:
                 task.result()
 
     async def _submit_all(self, lines: JobLines) -> None:
-        try:
-            async with asyncio.timeout(self._manner.deadline.left_s()):
-                async for chunk in lines.chunks():
-                    for line in await self._submit(chunk):
-                        await self._on_the_way.put(line)
-        except TimeoutError:
-            self.timed_out = True
+        chunks = aiter(lines.chunks())
+        while True:
+            try:
+                # Only for the reading: a submit keeps its own time, so that its outcome is known.
+                async with asyncio.timeout(self._manner.deadline.left_s()):
+                    chunk = await anext(chunks, None)
+            except TimeoutError:
+                self.timed_out = True
+                break
+            if chunk is None:
+                break
+            for line in await self._submit(chunk):
+                await self._on_the_way.put(line)
         await self._on_the_way.put(None)
 
     async def _submit(self, chunk: list[bytes]) -> list[_Line]:

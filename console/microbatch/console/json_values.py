@@ -2,8 +2,8 @@
 
 Rule: what `json_text` writes is valid JSON on one line without a character that steers a terminal, and
 `parse_json` reads the same value back, but for two things: a datetime becomes its ISO 8601 text, a tuple a
-list. Bytes are `{"$bytes": base64}`, and numbers that JSON lacks `{"$float": "NaN" | "Infinity" | "-Infinity"}`.
-A dict that only looks like one of these gets one more `$` in its key.
+list. Bytes are `{"$bytes": base64}`; the numbers that JSON lacks are `{"$float": "NaN"}`, `"Infinity"` and
+`"-Infinity"`. A dict that only looks like one of these gets one more `$` in its key.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from microbatch.common.errors import ProcessorError
 from microbatch.console.exits import UsageError
-from microbatch.console.terminal import escaped
+from microbatch.console.terminal import show_traceback
 from microbatch.worker.processor import BatchProcessor, instance_of
 
 if TYPE_CHECKING:
@@ -58,9 +58,7 @@ def show_user_traceback(error: BaseException) -> None:
     told = traceback.TracebackException.from_exception(error)
     _cut(told, set())
     if told.stack or isinstance(error, SyntaxError):
-        for text in told.format():
-            for line in text.splitlines():
-                print(escaped(line), file=sys.stderr)
+        show_traceback(told.format())
 
 
 def _split(spec: str) -> tuple[str, str]:

@@ -1,8 +1,8 @@
 """The `microbatch` command: find the subcommand, run it, turn what it raises into an exit code and a line.
 
-Rule: a subcommand is a module with `add_arguments(parser)` and `run(arguments) -> int`, imported only when it
-is the one that was asked for, so that help comes at once. Errors leave as exceptions and are told here, in one
-place. Nothing here knows Redis.
+Rule: a subcommand is a module with `add_arguments(parser)` and `run(arguments) -> int`, imported only when
+it is the one that was asked for, so that help comes at once. Errors leave as exceptions and are told here, in
+one place. Nothing here knows Redis.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from microbatch.console.exits import ExitCode, UsageError, refusal_of
 from microbatch.console.options import add_common_options
-from microbatch.console.terminal import complain, encodable
+from microbatch.console.terminal import complain, encodable, show_traceback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,10 +40,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 """Each command: its module, and what it does."""
 
+_SILENCE = logging.NullHandler()
+"""Without any handler, warnings in the log would come as bare lines on stderr."""
+
 _HELP = """\
 usage: microbatch COMMAND [ARGUMENTS]
 
-Many programs submit single jobs; workers process them in batches; each job gets its own result.
+Many programs submit single jobs; workers process them in batches; each job
+gets its own result.
 
 commands:
 {commands}
@@ -53,13 +57,17 @@ options:
   --version   show the version
 
 first steps:
-  microbatch demo                                     see it work; needs nothing else
-  microbatch worker tasks:embed                       run the processor `embed` of tasks.py
-  microbatch submit embed '"some text"' --wait        submit a job, print its result
+  microbatch demo                          see it work; needs nothing else
+  microbatch worker tasks:embed            run the processor `embed` of tasks.py
+  microbatch submit embed '"text"' --wait  submit a job, print its result
 
-exit codes: 0 done; 1 the job failed or was refused; 2 wrong usage, settings, import or password;
-3 no such job, queue or result; 4 timed out; 69 Redis cannot be reached; 70 a bug in microbatch;
-75 the worker left before its batches were done and handed them back
+exit codes:
+  0   done
+  1   the job failed or was refused        69  Redis cannot be reached
+  2   wrong usage, settings, import or     70  a bug in microbatch
+      password                             75  the worker left before its
+  3   no such job, queue or result             batches were done, and handed
+  4   timed out                                them back
 """
 
 
@@ -81,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if argv is None else list(argv)
     encodable()
-    logging.getLogger(PROG).addHandler(logging.NullHandler())  # else warnings come as bare lines on stderr
+    logging.getLogger(PROG).addHandler(_SILENCE)
     prog = f"{PROG} {words[0]}" if words and words[0] in COMMANDS else PROG
     with _one_line_warnings(prog):
         try:
@@ -94,7 +102,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return ExitCode.INTERRUPTED
         except Exception as error:  # noqa: BLE001 - the end of the line: every error becomes an exit code
             if "--traceback" in words:
-                traceback.print_exception(error)
+                show_traceback([*traceback.format_exception(error), getattr(error, "error_traceback", "")])
+            if isinstance(error, OSError):
+                _forget_stdout()
             refusal = refusal_of(error)
             complain(prog, refusal.sentence)
             return refusal.code

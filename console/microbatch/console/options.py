@@ -20,8 +20,8 @@ def add_common_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--redis-url",
         metavar="URL",
-        help="where Redis or Valkey is, such as redis://:password@host:6379/0 (also rediss://, unix://, embedded://); "
-        "otherwise MICROBATCH_REDIS_URL, otherwise redis://localhost:6379/0",
+        help="where Redis or Valkey is, such as redis://:password@host:6379/0 (also rediss://, unix://, "
+        "embedded://); otherwise MICROBATCH_REDIS_URL, otherwise redis://localhost:6379/0",
     )
     group.add_argument(
         "--connect-timeout-s", metavar="S", help="how long to wait for Redis at the start (default: 10)"

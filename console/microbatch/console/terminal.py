@@ -15,7 +15,7 @@ from microbatch.console.json_values import json_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["complain", "encodable", "escaped", "print_json", "table"]
+__all__ = ["complain", "encodable", "escaped", "print_json", "show_traceback", "table"]
 
 
 def escaped(text: str) -> str:
@@ -28,6 +28,14 @@ def escaped(text: str) -> str:
 def complain(prog: str, sentence: str) -> None:
     """One line on stderr."""
     print(f"{prog}: {escaped(sentence)}", file=sys.stderr, flush=True)
+
+
+def show_traceback(texts: Iterable[str]) -> None:
+    """A formatted traceback on stderr."""
+    for text in texts:
+        for line in text.splitlines():
+            print(escaped(line), file=sys.stderr)
+    sys.stderr.flush()
 
 
 def print_json(value: object) -> None:

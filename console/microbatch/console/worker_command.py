@@ -11,7 +11,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from microbatch.console.exits import ExitCode, UsageError, refusal_of
+from microbatch.console.exits import ExitCode, UsageError
 from microbatch.console.options import connection_options
 from microbatch.console.terminal import complain
 
@@ -31,11 +31,15 @@ example:
 
   $ microbatch worker tasks:shout
 
-signals: TERM or INT drains, that is it finishes what it has begun and claims nothing new; a second one hands
-that back and leaves at once. TSTP stops claiming, CONT goes on. USR1 writes stacks and open batches to the log.
+signals:
+  TERM, INT   drain: finish what was begun, claim nothing new, leave; a second
+              one hands back what was begun and leaves at once
+  TSTP, CONT  stop claiming; claim again
+  USR1        write stacks and open batches to the log
 
-exit codes: 0 drained; 1 a processor's setup failed; 2 wrong usage, settings, import or password;
-69 Redis cannot be reached; 75 left before its batches were done and handed them back
+exit codes: 0 drained; 1 a processor's setup failed; 2 wrong usage, settings,
+import or password; 69 Redis cannot be reached; 75 left before its batches were
+done, and handed them back
 """
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -43,15 +47,17 @@ LEVELS = ("debug", "info", "warning", "error")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""
     parser.description = (
-        "Claim jobs in batches, run the processors on them, write one result per job. Start as many workers as "
-        "you like, on as many hosts as you like; they share the work."
+        "Claim jobs in batches, run the processors on them, write one result per job.\n"
+        "Start as many workers as you like, on as many hosts as you like: they share the\n"
+        "work."
     )
     parser.epilog = _EPILOG
     parser.add_argument(
         "processors",
         metavar="MODULE:ATTR",
         nargs="+",
-        help="a decorated function, a BatchProcessor class or an instance of one; the current directory is importable",
+        help="a decorated function, a BatchProcessor class or an instance of one; modules are looked for in "
+        "the current directory too",
     )
     parser.add_argument(
         "--max-batch-size",
@@ -72,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Work until told to leave."""
     # The heavy part of the command; its help does without.
-    from microbatch.common.errors import DrainTimeout, ProcessorError, SettingsError
+    from microbatch.common.errors import DrainTimeout, ProcessorError
     from microbatch.console.loading import load_processor, show_user_traceback
     from microbatch.console.logs import log_to_stderr
     from microbatch.worker import Worker, WorkerSettings
@@ -87,14 +93,15 @@ def run(arguments: argparse.Namespace) -> int:
         }
     )
     log_to_stderr(arguments.log_level, json_lines=arguments.json)
-    try:
-        worker = Worker([load_processor(spec) for spec in arguments.processors], settings=settings)
-    except SettingsError as error:
-        raise UsageError(str(error)) from error
+    worker = Worker([load_processor(spec) for spec in arguments.processors], settings=settings)
     try:
         worker.run(burst=arguments.burst)
     except DrainTimeout as error:
-        complain("microbatch worker", refusal_of(error).sentence)
+        complain(
+            "microbatch worker",
+            f"left before its batches were done: {error.handed_back} jobs were handed back, "
+            "other workers go on with them",
+        )
         _leave_at_once(ExitCode.HANDED_BACK)
     except ProcessorError as error:
         if error.__cause__ is not None:

@@ -27,6 +27,7 @@ from microbatch.common.errors import (
 from microbatch.common.identifiers import check_local_id, new_local_id, payload_digest
 from microbatch.common.keys import KNOWN_QUEUES
 from microbatch.common.scripts import NewJob, SubmitCode
+from microbatch.producer.stopping import stop
 from microbatch.producer.submitter import Submitter
 from microbatch.producer.ticket import NOT_REGISTERED, Ticket
 
@@ -159,10 +160,8 @@ class Admission:
     async def close(self, timeout_s: float) -> None:
         """Accept nothing more, and let what was handed over land, for at most that long."""
         self._closed = True
-        for opening in list(self._opening.values()):
-            opening.cancel()
+        await stop(*self._opening.values())
         await asyncio.gather(*(gate.submitter.close(timeout_s) for gate in self._gates.values()))
-        await asyncio.gather(*self._opening.values(), return_exceptions=True)
 
     async def _open(self, mailbox: Mailbox) -> Gate:
         queue, settings = mailbox.keys.queue, self._settings

@@ -19,6 +19,7 @@ from microbatch.common.keys import QueueKeys
 from microbatch.producer.fragments import parse_fragments
 from microbatch.producer.mailbox import Hearing, Mailbox
 from microbatch.producer.records import RecordReader
+from microbatch.producer.stopping import stop
 from microbatch.producer.subscription import Subscription
 
 if TYPE_CHECKING:
@@ -89,8 +90,7 @@ class Inbox:
             for ticket in list(mailbox.awaited):
                 ticket.tell(ClientClosed())
         if self._poll is not None:
-            self._poll.cancel()
-            await asyncio.gather(self._poll, return_exceptions=True)
+            await stop(self._poll)
         await self.records.close()
         await self._subscription.close()
 

@@ -19,6 +19,7 @@ from microbatch.common.codec import decode
 from microbatch.common.errors import MicrobatchError, ProtocolError, ResultNotFound, ServerFull
 from microbatch.common.states import FINAL_STATES
 from microbatch.common.status import JobStatus, parse_status
+from microbatch.producer.stopping import stop
 from microbatch.producer.ticket import NOT_REGISTERED, Ticket
 
 if TYPE_CHECKING:
@@ -93,10 +94,7 @@ class RecordReader:
 
     async def close(self) -> None:
         """Stop reading."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await stop(*self._tasks)
 
     async def _read_wanted(self, mailbox: Mailbox) -> None:
         wanted = self._wanted[mailbox]

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from microbatch.common import scripts
 from microbatch.common.errors import ClientClosed
 from microbatch.producer.coalescer import Coalescer, FlightLimits
+from microbatch.producer.stopping import stop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,10 +99,7 @@ class Submitter:
             self._depart()
         for parcel in self._coalescer.clear():
             parcel.land(ClientClosed())
-        flights = list(self._flights)
-        for flight in flights:
-            flight.cancel()
-        await asyncio.gather(*flights, return_exceptions=True)
+        await stop(*self._flights)
 
     def _depart_soon(self) -> None:
         if not self._departing:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from microbatch.common.connection import Connection, backoff_s
 from microbatch.common.redis_errors import FOREIGN_ERRORS, Verdict, translated, verdict
+from microbatch.producer.stopping import stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,8 +84,7 @@ class Subscription:
     async def close(self) -> None:
         """Stop listening."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await stop(self._task)
             self._task = None
 
     async def _send(self, *command: str | bytes) -> None:
@@ -156,7 +156,6 @@ class Subscription:
 
     async def _hang_up(self, pubsub: PubSub, probe: asyncio.Task[None] | None) -> None:
         if probe is not None:
-            probe.cancel()
-            await asyncio.gather(probe, return_exceptions=True)
+            await stop(probe)
         with contextlib.suppress(*FOREIGN_ERRORS):
             await pubsub.aclose()

@@ -185,5 +185,6 @@ class QueueAgent:
         """Release what the processor holds."""
         if self._abandoned:  # its thread may be stuck in `process`: a teardown beside it could only hang
             log.warning("queue %s: no teardown, a batch was abandoned", self.settings.queue)
+            self.runner.abandon()
         else:
             await self.runner.teardown()

@@ -81,6 +81,10 @@ class Runner:
             log.exception("teardown of %s failed", self.processor.name)
         self._threads.stop()
 
+    def abandon(self) -> None:
+        """Leave without a teardown; a thread that is stuck in `process` ends when it comes back."""
+        self._threads.stop()
+
     async def _process(self, batch: Batch[Any]) -> Any:
         if self.processor.is_async:
             return await self._on_loop(cast("Awaitable[Any]", self.processor.process(batch)))

@@ -25,7 +25,7 @@ local codes, lost, ids = {}, 0, {}
 -- is gone already then, or it is a stray copy that nobody else would ever acknowledge.
 local function code_of(id, token, live)
   if type(live) == 'table' then return WRONG_TYPE, true end
-  local known = redis.call('HMGET', job_key(id), 'state', 'batch')
+  local known = redis.call('HMGET', job_key(id), 'state', 'batch', 'reason')
   -- No record: it was deleted, and this entry still stands for the job if the queue still holds it for us.
   if not known[1] then
     local lane, entry_id = split_token(token)
@@ -34,7 +34,8 @@ local function code_of(id, token, live)
     return ours and WRITTEN or FINAL, ours
   end
   if live ~= '' then return MOVED, true end
-  return known[2] == batch and REPLAY or FINAL, true
+  -- Where a takeover failed the job in this batch's name, the record has no reason.
+  return known[2] == batch and known[3] == reason and REPLAY or FINAL, true
 end
 
 -- 1. Look only.

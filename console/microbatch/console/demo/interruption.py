@@ -6,11 +6,13 @@ never installs a handler where the signal was being ignored (`nohup`, background
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import FrameType
 
 __all__ = ["Interrupted", "Interruption"]
@@ -37,6 +39,19 @@ class Interruption:
     def __init__(self) -> None:
         self._previous: dict[signal.Signals, Any] = {}
         self._shielded = False
+        self._held = False
+        self._pending: int | None = None
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Let signals wait until the block is done: what it starts has to be known to who ends it."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        if self._pending is not None:
+            self._handle(self._pending, None)
 
     def shield(self) -> None:
         """From now on signals are passed over: what follows is short and has to be done."""
@@ -54,6 +69,8 @@ class Interruption:
             signal.signal(number, handler)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
-        if not self._shielded:
+        if self._held:
+            self._pending = number
+        elif not self._shielded:
             self._shielded = True
             raise Interrupted(number)

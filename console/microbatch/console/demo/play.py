@@ -65,7 +65,7 @@ def play(wish: Wish, progress: Progress) -> Summary:
         Interrupted: A signal came; everything has been put away.
     """
     with Interruption() as interruption:
-        performance = _Performance(wish, progress)
+        performance = _Performance(wish, progress, interruption)
         try:
             return performance.run()
         finally:
@@ -76,17 +76,19 @@ def play(wish: Wish, progress: Progress) -> Summary:
 class _Performance:
     """One run, and what has to be cleared away after it."""
 
-    def __init__(self, wish: Wish, progress: Progress) -> None:
+    def __init__(self, wish: Wish, progress: Progress, interruption: Interruption) -> None:
         self._wish = wish
         self._progress = progress
+        self._interruption = interruption
         self._to_clear = ExitStack()
 
     def run(self) -> Summary:
         started_s = time.monotonic()
         if self._wish.keep is not None:
             self._wish.keep.mkdir(parents=True, exist_ok=True)  # now, and not after all the work
-        directory = Path(tempfile.mkdtemp(prefix="microbatch-demo-", dir=_disk()))
-        self._to_clear.callback(shutil.rmtree, directory, ignore_errors=True)
+        with self._interruption.held():
+            directory = Path(tempfile.mkdtemp(prefix="microbatch-demo-", dir=_disk()))
+            self._to_clear.callback(shutil.rmtree, directory, ignore_errors=True)
         Index.create(directory / "probe")  # where there can be none, say so at once
         work = self._find_work()
         self._progress.say(
@@ -131,7 +133,7 @@ class _Performance:
             directory, index=directory / _INDEX, docstrings=docstrings, max_batch_size=max_batch_size
         )
         self._to_clear.callback(stage.stop)
-        stage.start()
+        stage.start(self._interruption)
         with self._progress.counting(label, len(work)) as show:
             reports = stage.run(show)
         stage.leave()

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from microbatch.console.demo.interruption import Interruption
+
 __all__ = ["WORKERS", "Stage"]
 
 WORKERS = 2
@@ -56,30 +58,24 @@ class Stage:
         self._producers: list[Child] = []
         self._events: SimpleQueue[Event] = SimpleQueue()
 
-    def start(self) -> None:
+    def start(self, interruption: Interruption) -> None:
         """Start everybody and wait until all are ready.
+
+        Args:
+            interruption: Holds signals back while something is being started, so that `stop` knows it.
 
         Raises:
             DemoFailed: One of them ended or took too long.
             EmbeddedServerError: The server cannot be started.
         """
-        self._server.start()
+        with interruption.held():
+            self._server.start()
         for number in range(1, WORKERS + 1):
-            self._workers.append(
-                self._child(
-                    f"worker {number}",
-                    "microbatch.console.demo.tether",
-                    ["worker", _PROCESSOR, "--redis-url", self._server.url, *self._worker_options],
-                )
-            )
+            with interruption.held():
+                self._workers.append(self._worker(f"worker {number}"))
         for share, style in enumerate(STYLES):
-            self._producers.append(
-                self._child(
-                    f"producer {share + 1}",
-                    "microbatch.console.demo.producer",
-                    [style, self._server.url, str(self._docstrings), str(share), str(len(STYLES))],
-                )
-            )
+            with interruption.held():
+                self._producers.append(self._producer(f"producer {share + 1}", style, share))
         deadline_s = time.monotonic() + _READY_TIMEOUT_S
         ready: set[Child] = set()
         while len(ready) < len(self._producers):
@@ -138,9 +134,16 @@ class Stage:
             child.end(max(0.0, deadline_s - time.monotonic()))
         self._server.stop()
 
-    def _child(self, name: str, module: str, arguments: list[str]) -> Child:
-        variables = {INDEX_VARIABLE: str(self._index)}
-        return Child(name, ["-m", module, *arguments], self._directory, variables, self._events)
+    def _worker(self, name: str) -> Child:
+        arguments = ["worker", _PROCESSOR, "--redis-url", self._server.url, *self._worker_options]
+        return self._child(name, ["-m", "microbatch.console.demo.tether", *arguments])
+
+    def _producer(self, name: str, style: str, share: int) -> Child:
+        arguments = [style, self._server.url, str(self._docstrings), str(share), str(len(STYLES))]
+        return self._child(name, ["-m", "microbatch.console.demo.producer", *arguments])
+
+    def _child(self, name: str, arguments: list[str]) -> Child:
+        return Child(name, arguments, self._directory, {INDEX_VARIABLE: str(self._index)}, self._events)
 
     def _heard(self, timeout_s: float) -> Said:
         """The next thing that somebody says; an end that is no good one is raised."""

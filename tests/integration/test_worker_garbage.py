@@ -1,0 +1,166 @@
+"""Foreign and damaged entries on a real server: each is set aside alone, and its mates never notice."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from microbatch.common.codec import encode
+from microbatch.worker import Batch, Worker, batch_processor
+from tests.chaos.kit import Desk, Recorder, desk_at, quick, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ONE = encode(1)
+GARBAGE: dict[str, dict[str, bytes]] = {
+    "nothing of ours": {"hello": b"world"},
+    "no payload": {"v": b"1", "id": b"g"},
+    "no id": {"v": b"1", "payload": ONE},
+    "no version": {"id": b"g", "payload": ONE},
+    "a version that is no number": {"v": b"one", "id": b"g", "payload": ONE},
+    "payload bytes that mean nothing": {"v": b"1", "id": b"g", "client": b"c", "payload": b"\xc1\xff"},
+    "an empty payload": {"v": b"1", "id": b"g", "client": b"c", "payload": b""},
+    "two values in a payload": {"v": b"1", "id": b"g", "client": b"c", "payload": ONE + ONE},
+    "a payload that claims to be huge": {"v": b"1", "id": b"g", "client": b"c", "payload": b"\xdd\xff\xff\xff\xff"},
+    "an extension type": {"v": b"1", "id": b"g", "client": b"c", "payload": b"\xd4\x05\x00"},
+    "an id that would move its key": {"v": b"1", "id": b"x}:job:{y", "client": b"c", "payload": ONE},
+    "an id with a newline": {"v": b"1", "id": b"a\nb", "client": b"c", "payload": ONE},
+    "an id of ten kilobytes": {"v": b"1", "id": b"x" * 10_000, "client": b"c", "payload": ONE},
+    "bytes that are no text": {"v": b"1", "id": b"\xff\xfe", "client": b"\xff", "payload": ONE},
+    "an attempt that is no number": {"v": b"1", "id": b"g", "payload": ONE, "attempt": b"-1"},
+    "headers that are no map": {"v": b"1", "id": b"g", "payload": ONE, "headers": encode([1])},
+    "a date that no calendar has": {"v": b"1", "id": b"g", "payload": ONE, "enqueued_ms": b"9" * 16},
+    "two hundred fields": {f"f{number}": b"x" for number in range(200)},
+}
+
+
+@pytest.fixture
+def desk(redis_url: str) -> Iterator[Desk]:
+    with desk_at(redis_url) as made:
+        yield made
+
+
+@batch_processor(queue="work", max_batch_size=10, max_wait_ms=0)
+async def curious(batch: Batch[Any]) -> list[Any]:
+    """Looks at everything that a processor can look at."""
+    for job in batch:
+        assert job.enqueued_at
+        assert job.id
+        assert job.attempt
+        assert job.headers is not None
+    return batch.payloads
+
+
+@pytest.mark.parametrize("name", GARBAGE)
+async def test_garbage_goes_to_the_dead_stream_alone_and_its_batch_mates_succeed(desk: Desk, name: str) -> None:
+    before = desk.submit("before")
+    desk.add_raw(**GARBAGE[name])
+    after = desk.submit("after")
+
+    async with Worker([curious], settings=quick(desk.url)):
+        await until(lambda: desk.are_final(before + after), 5)
+        await until(desk.is_clean, 5)
+
+    assert [desk.result(job) for job in before + after] == ["before", "after"]
+    assert desk.record(before[0])["batch_size"] == b"2"
+    assert desk.redis.xlen(desk.keys.dead) == 1
+    assert desk.redis.xlen(desk.keys.lane("main")) == 0
+
+
+async def test_all_garbage_at_once_leaves_a_worker_that_works(desk: Desk) -> None:
+    for fields in GARBAGE.values():
+        desk.add_raw(**fields)
+    jobs = desk.submit(1, 2, 3)
+
+    async with Worker([curious], settings=quick(desk.url)):
+        await until(lambda: desk.are_final(jobs), 5)
+        await until(desk.is_clean, 5)
+
+    assert desk.redis.xlen(desk.keys.dead) == len(GARBAGE)
+
+
+async def test_a_bad_payload_under_a_known_id_fails_its_job_with_its_raw_bytes_kept(desk: Desk) -> None:
+    (job,) = desk.submit("x")
+    lane = desk.keys.lane("main")
+    desk.redis.xtrim(lane, maxlen=0)
+    token = desk.add_raw(v=b"1", id=job.encode(), client=b"c", payload=b"\xc1")
+    desk.redis.hset(desk.keys.job(job), "entry", token)
+
+    async with Worker([curious], settings=quick(desk.url)):
+        await until(lambda: desk.are_final([job]), 5)
+
+    assert desk.error(job)["type"] == "PayloadError"
+    ((_, fields),) = desk.redis.xrange(desk.keys.dead)  # type: ignore[misc]
+    assert fields[b"payload"] == b"\xc1"
+
+
+async def test_an_entry_of_a_later_version_is_handed_back_uncounted_and_its_mates_succeed(desk: Desk) -> None:
+    before = desk.submit(1)
+    desk.add_raw(v=b"99", id=b"future", client=b"c", payload=b"\xc1", shape=b"unknown")
+    after = desk.submit(2)
+
+    async with Worker([curious], settings=quick(desk.url)):
+        await until(lambda: desk.are_final(before + after), 5)
+        await until(lambda: desk.redis.xlen(desk.keys.lane("front")) == 1, 5)
+
+    assert desk.status().waiting == 1
+    assert desk.redis.xlen(desk.keys.dead) == 0
+    ((_, fields),) = desk.redis.xrange(desk.keys.lane("front"))  # type: ignore[misc]
+    assert (fields[b"v"], fields[b"shape"], fields[b"attempt"]) == (b"99", b"unknown", b"0")
+    assert desk.held_batches() == []
+
+
+async def test_an_entry_that_was_added_twice_gives_one_result_and_costs_its_mates_none(desk: Desk) -> None:
+    jobs = desk.submit("a", "b")
+    desk.add_raw(v=b"1", id=jobs[0].encode(), client=b"c", payload=encode("copy"))
+
+    @batch_processor(queue="work", max_batch_size=10, max_wait_ms=0)
+    async def by_id(batch: Batch[str]) -> dict[str, str]:
+        return {job.id: job.payload for job in reversed(batch)}
+
+    async with Worker([by_id], settings=quick(desk.url)):
+        await until(lambda: desk.are_final(jobs), 5)
+        await until(desk.is_clean, 5)
+
+    assert [desk.result(job) for job in jobs] == ["a", "b"]
+
+
+async def test_a_record_key_that_holds_something_else_costs_only_its_own_job(desk: Desk) -> None:
+    jobs = desk.submit("a", "b", "c")
+    desk.redis.delete(desk.keys.job(jobs[1]))
+    desk.redis.set(desk.keys.job(jobs[1]), "somebody else's")
+
+    async with Worker([curious], settings=quick(desk.url)):
+        await until(lambda: desk.are_final([jobs[0], jobs[2]]), 5)
+        await until(desk.is_clean, 5)
+
+    assert desk.redis.get(desk.keys.job(jobs[1])) == b"somebody else's"
+    assert desk.redis.xlen(desk.keys.lane("main")) == 0
+
+
+async def test_a_job_whose_record_was_deleted_is_processed_and_gets_its_result(desk: Desk) -> None:
+    (job,) = desk.submit("a")
+    desk.redis.delete(desk.keys.job(job))
+
+    async with Worker([curious], settings=quick(desk.url)):
+        await until(lambda: desk.are_final([job]), 5)
+
+    assert desk.result(job) == "a"
+
+
+async def test_a_queue_whose_lane_is_no_stream_leaves_other_queues_alone(desk: Desk) -> None:
+    broken, fine = Recorder("broken", max_wait_ms=0), Recorder("work", max_wait_ms=0)
+    with desk_at(desk.url, "broken") as at_broken:
+        async with Worker([broken, fine], settings=quick(desk.url, heartbeat_limit_s=1)) as worker:
+            at_broken.redis.delete(at_broken.keys.lane("main"))
+            at_broken.redis.set(at_broken.keys.lane("main"), "a string")
+            beat = desk.redis.zscore(desk.keys.workers, worker.id)
+            jobs = desk.submit(1)
+            await until(lambda: desk.are_final(jobs), 5)
+            await until(lambda: desk.redis.zscore(desk.keys.workers, worker.id) != beat, 5)
+
+            at_broken.redis.delete(at_broken.keys.lane("main"))
+            again = at_broken.submit(2)
+            await until(lambda: at_broken.are_final(again), 5)

@@ -1,0 +1,77 @@
+"""Exit codes: every error of ours has one, with advice; everything else is a bug."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from microbatch.common import errors
+from microbatch.console.exits import ExitCode, UsageError, refusal_of
+
+JOB = "embed/1"
+
+
+def all_errors(
+    kind: type[errors.MicrobatchError] = errors.MicrobatchError,
+) -> Iterator[type[errors.MicrobatchError]]:
+    for child in kind.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield child
+            yield from all_errors(child)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.JobFailed(JOB, error_type="ValueError", error_message="no"), 1),
+        (errors.JobCancelled(JOB), 1),
+        (errors.JobExpired(JOB), 1),
+        (errors.QueueFull("embed", retry_after_s=1), 1),
+        (errors.DuplicateJobId(JOB), 1),
+        (errors.PayloadError("no"), 1),
+        (errors.PayloadTooLarge(2, 1), 1),
+        (errors.ServerFull("full"), 1),
+        (errors.ProtocolError("strange"), 1),
+        (errors.AuthenticationFailed("WRONGPASS"), 2),
+        (errors.SettingsError("no"), 2),
+        (errors.ProcessorError("no"), 2),
+        (UsageError("no"), 2),
+        (errors.ResultNotFound(JOB), 3),
+        (UsageError("no", ExitCode.NOT_FOUND), 3),
+        (errors.ResultTimeout(JOB, 1), 4),
+        (errors.SubmitTimeout("embed", 1), 4),
+        (errors.ConnectionFailed("down"), 69),
+        (errors.EmbeddedServerError("no program"), 69),
+        (errors.ServerError("ERR"), 69),
+        (errors.ClientClosed(), 70),
+        (AssertionError("what"), 70),
+        (errors.DrainTimeout(3), 75),
+    ],
+)
+def test_the_exit_code_of_an_error(error: Exception, code: int) -> None:
+    assert refusal_of(error).code == code
+
+
+def test_every_error_of_the_tree_has_an_exit_code_of_its_own_kind() -> None:
+    # These two never reach a command: the worker catches one, the other is misuse of the client by us.
+    unmapped = {errors.ClientClosed, errors.ResultMismatch}
+    for kind in set(all_errors()) - unmapped:
+        error = kind.__new__(kind)
+        assert refusal_of(error).code is not ExitCode.BUG, kind
+
+
+def test_the_line_says_what_to_do() -> None:
+    assert "`microbatch result embed/1 --wait`" in refusal_of(errors.ResultTimeout(JOB, 1)).sentence
+    assert "--redis-url" in refusal_of(errors.ConnectionFailed("Connection refused.")).sentence
+    assert ".;" not in refusal_of(errors.ConnectionFailed("Connection refused.")).sentence
+
+
+def test_a_bug_is_named_and_can_be_reported() -> None:
+    sentence = refusal_of(KeyError("x")).sentence
+    assert "KeyError: 'x'" in sentence
+    assert "--traceback" in sentence
+
+
+def test_a_full_disk_is_no_bug_of_ours() -> None:
+    assert refusal_of(OSError(28, "No space left on device")).code == 1
