@@ -19,8 +19,8 @@ from microbatch.common.entry import Entry, parse_entry
 from microbatch.common.identifiers import new_local_id, payload_digest
 from microbatch.common.keys import QueueKeys
 from microbatch.common.scripts import NewJob, QueueStatus, queue_status, submit
-from microbatch.common.states import FINAL_STATES
 from microbatch.common.settings import WorkerSettings
+from microbatch.common.states import FINAL_STATES
 from microbatch.worker import BatchProcessor
 from microbatch.worker.batch import Batch, Job
 
@@ -76,7 +76,8 @@ async def until(ready: Callable[[], Any], timeout_s: float = 10.0, what: str = "
 
 def quick(url: str, **values: Any) -> WorkerSettings:
     """Worker settings for a test: they reach this server, and everything in them is short."""
-    return WorkerSettings(**({"redis_url": url, "connect_timeout_s": 5.0, "drain_timeout_s": 10.0} | values))
+    settings: dict[str, Any] = {"redis_url": url, "connect_timeout_s": 5.0, "drain_timeout_s": 10.0}
+    return WorkerSettings(**(settings | values))
 
 
 class Recorder(BatchProcessor[Any, Any]):
@@ -172,7 +173,7 @@ class Desk:
 
     def script_calls(self) -> int:
         """How many scripts anybody has called since the server's statistics were reset."""
-        stats: dict[str, Any] = self.redis.info("commandstats")  # type: ignore[assignment]
+        stats: dict[str, Any] = self.redis.info("commandstats")
         calls: int = stats.get("cmdstat_evalsha", {}).get("calls", 0)
         return calls
 
@@ -185,9 +186,9 @@ class Desk:
         for lane in ("main", "front", "solo"):
             key = self.keys.lane(lane)
             if self.redis.exists(key):
-                for group in self.redis.xinfo_groups(key):  # type: ignore[union-attr]
+                for group in self.redis.xinfo_groups(key):
                     rows = self.redis.xinfo_consumers(key, group["name"])
-                    names |= {row["name"].decode() for row in rows}  # type: ignore[union-attr]
+                    names |= {row["name"].decode() for row in rows}
         return names
 
     def workers(self) -> set[str]:

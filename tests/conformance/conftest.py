@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 import pytest
-
 from tests.conformance.bench import Bench
 from tests.conformance.engines import ALL, REAL, Engine, FakeEngine, RealEngine, mended_fakeredis
-from tests.servers import Servers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.servers import Servers
 
 
 def _engine(name: str, servers: Servers) -> Engine:

@@ -14,8 +14,7 @@ Production Lua knows nothing of fakeredis. Its deviations, each shimmed here or 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import fakeredis
 import pytest
@@ -23,8 +22,13 @@ import redis.asyncio as aioredis
 from fakeredis.commands_mixins.scripting_mixin import ScriptingCommandsMixin
 
 from microbatch.common.connection import Connection, Endpoint
-from microbatch.common.scripts import Call
-from tests.servers import Servers
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.servers import Servers
+
+    from microbatch.common.scripts import Call
 
 __all__ = ["ALL", "REAL", "Engine", "FakeEngine", "RealEngine", "mended_fakeredis"]
 
@@ -56,7 +60,7 @@ class Engine(Protocol):
     """A connection that runs calls, and a plain client that looks at what they did."""
 
     name: str
-    raw: aioredis.Redis
+    raw: Any  # redis-py's types cover both protocols at once, and fit neither
 
     async def run(self, call: Call[T]) -> T:
         """Run one call of a script."""
@@ -74,7 +78,7 @@ class RealEngine:
         self.name = name
         url = servers.url(name)
         self._connection = Connection(Endpoint(url, command_timeout_s=10.0, name="conformance"))
-        self.raw: aioredis.Redis = aioredis.Redis.from_url(url, protocol=2)
+        self.raw: Any = aioredis.Redis.from_url(url, protocol=2)
 
     async def run(self, call: Call[T]) -> T:
         return await self._connection.run(call)
@@ -89,7 +93,7 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.name = "fakeredis"
-        self.raw: aioredis.Redis = fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer(), protocol=2)
+        self.raw: Any = fakeredis.FakeAsyncRedis(server=fakeredis.FakeServer(), protocol=2)
 
     async def run(self, call: Call[T]) -> T:
         reply: Any = await self.raw.execute_command("EVAL", call.script.text, 1, call.prefix, *call.args)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from tests.conformance.bench import LONG_MS, Bench, job
 
 from microbatch.common.keys import GROUP
 from microbatch.common.scripts import Claimed, Idle, Watch
-from tests.conformance.bench import LONG_MS, Bench, job
 
 
 async def test_an_empty_queue_leaves_the_worker_idle(bench: Bench) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from tests.conformance.bench import Bench
+if TYPE_CHECKING:
+    from tests.conformance.bench import Bench
 
 _NOT_OURS = {"evalsha", "script|load", "info", "config|resetstat", "config|set", "client|setname", "time"}
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 import pytest
+from tests.conformance.bench import LONG_MS, Bench
 
 from microbatch.common.errors import ServerFull
 from microbatch.common.keys import LANES
 from microbatch.common.scripts import Fault, Idle, Watch, await_results, join, quarantine
-from tests.conformance.bench import LONG_MS, Bench
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 
 @pytest.fixture

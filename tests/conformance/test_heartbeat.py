@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from tests.conformance.bench import LIMIT_MS, LONG_MS, Bench
+
 from microbatch.common.scripts import join
 from microbatch.common.scripts.join import DeclaredLimits
-from tests.conformance.bench import LIMIT_MS, LONG_MS, Bench
 
 
 async def test_a_heartbeat_is_the_servers_time(bench: Bench) -> None:

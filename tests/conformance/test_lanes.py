@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from tests.conformance.bench import LONG_MS, Bench
 
 from microbatch.common.keys import GROUP
 from microbatch.common.scripts import Claimed, Idle, Watch
-from tests.conformance.bench import LONG_MS, Bench
 
 
 async def _suspects(bench: Bench, *locals_: str) -> None:

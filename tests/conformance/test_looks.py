@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from tests.conformance.bench import LONG_MS, OK, Bench
 
 from microbatch.common.codec import decode, encode
 from microbatch.common.errors import ProtocolError
 from microbatch.common.scripts import RecordView, await_results
-from tests.conformance.bench import LONG_MS, OK, Bench
 
 
 async def _await(

@@ -7,10 +7,11 @@ outcome. Derandomized: every run walks the same ways; a failure prints its steps
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -19,10 +20,11 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from tests.conformance.bench import LIMIT_MS, LONG_MS, TTL_MS, job
+from tests.conformance.engines import REAL
 
 from microbatch.common.codec import encode
 from microbatch.common.connection import BlockingConnection, Endpoint
-from microbatch.common.entry import Entry
 from microbatch.common.keys import LANES, QueueKeys
 from microbatch.common.scripts import (
     BatchFacts,
@@ -41,9 +43,11 @@ from microbatch.common.scripts import (
     submit,
     takeover,
 )
-from tests.conformance.bench import LIMIT_MS, LONG_MS, TTL_MS, job
-from tests.conformance.engines import REAL
-from tests.servers import Servers
+
+if TYPE_CHECKING:
+    from tests.servers import Servers
+
+    from microbatch.common.entry import Entry
 
 KEYS = QueueKeys("model")
 WORKERS = st.sampled_from(["w1", "w2", "w3"])
@@ -68,7 +72,7 @@ class ProtocolWalk(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.raw = redis.Redis.from_url(self.url, protocol=2)
+        self.raw: Any = redis.Redis.from_url(self.url, protocol=2)
         self.raw.flushall()
         self.connection = BlockingConnection(Endpoint(self.url, 10.0, "model"))
         self.payloads: dict[str, int] = {}
@@ -180,7 +184,8 @@ class ProtocolWalk(RuleBasedStateMachine):
     def take_over(self, dead: str) -> None:
         """The worker's jobs go to the living; it may yet act, as a zombie."""
         self.raw.zadd(KEYS.workers, {dead: 1})
-        expected_moved, expected_failed = set(), set()
+        expected_moved: set[str] = set()
+        expected_failed: set[str] = set()
         for batch in self.batches.values():
             if batch.worker == dead and batch.held:
                 batch.held = False
@@ -299,10 +304,11 @@ class ProtocolWalk(RuleBasedStateMachine):
 @pytest.mark.parametrize("engine", REAL)
 def test_random_walks_keep_every_promise(servers: Servers, engine: str) -> None:
     ProtocolWalk.url = servers.url(engine)
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]  # hypothesis leaves it untyped
+    run_state_machine_as_test(
         ProtocolWalk,
         settings=settings(
-            max_examples=100,
+            max_examples=70,
+            phases=(Phase.generate, Phase.shrink),
             stateful_step_count=60,
             deadline=None,
             derandomize=True,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from tests.conformance.bench import TTL_MS, Bench, job
 
 from microbatch.common.codec import decode
-from microbatch.common.entry import Entry
 from microbatch.common.scripts import Fault, quarantine
-from tests.conformance.bench import TTL_MS, Bench, job
+
+if TYPE_CHECKING:
+    from microbatch.common.entry import Entry
 
 FAULT = Fault("ProtocolError", "not msgpack")
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.conformance.bench import LONG_MS, OK, Bench, job
+
 from microbatch.common.codec import decode, encode
 from microbatch.common.scripts import Claimed, Released, SettleCode, TakenOver
-from tests.conformance.bench import LONG_MS, OK, Bench, job
 
 
 async def test_released_jobs_are_claimable_at_once_in_their_order(bench: Bench) -> None:
@@ -252,6 +253,7 @@ async def test_a_dead_workers_idleness_and_watch_go_with_it(bench: Bench) -> Non
     await bench.die("w2")
     await bench.takeover("w2", by="w3")
     assert await bench.idle() == []
+    assert await bench.watcher() is None  # `a` waits, and the dead one was not woken for it
 
 
 async def test_entries_that_a_dead_worker_holds_without_a_batch_are_found(bench: Bench) -> None:

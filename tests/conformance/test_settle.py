@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from tests.conformance.bench import OK, TTL_MS, Bench, job
 
 from microbatch.common.codec import encode, encode_error
 from microbatch.common.scripts import Outcome, SettleCode, settle
 from microbatch.common.scripts.await_results import await_results
 from microbatch.common.scripts.settle import BatchFacts
-from tests.conformance.bench import OK, TTL_MS, Bench, job
 
 
 async def test_a_result_is_in_the_record_with_a_time_to_live_and_all_that_is_known(bench: Bench) -> None:
@@ -218,9 +220,8 @@ async def test_a_batch_of_thousands_is_settled_in_one_call(bench: Bench) -> None
 async def test_a_hostile_entry_does_not_cost_its_mates_their_results(
     bench: Bench, local: str, more: dict[str, str]
 ) -> None:
-    await bench.raw.xadd(
-        bench.keys.lane("main"), {"v": "1", "id": local, "client": "evil", "payload": b"\xc0", **more}
-    )
+    fields: dict[Any, Any] = {"v": "1", "id": local, "client": "evil", "payload": b"\xc0", **more}
+    await bench.raw.xadd(bench.keys.lane("main"), fields)
     await bench.submit("mate")
     entries = await bench.take("b1")
     await bench.settle("b1", [entry for entry in entries if not entry.fault])

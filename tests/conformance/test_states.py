@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from microbatch.common.states import FINAL_STATES, TRANSITIONS, JobEvent, JobState
-from tests.conformance.bench import Bench
+
+if TYPE_CHECKING:
+    from tests.conformance.bench import Bench
 
 
 async def _state(bench: Bench) -> JobState:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from microbatch.common.scripts import SubmitCode
 from tests.conformance.bench import Bench, job
+
+from microbatch.common.scripts import SubmitCode
 
 
 async def test_new_jobs_get_one_record_and_one_entry_each(bench: Bench) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from microbatch.common.scripts import Claimed, Idle, Watch
 from tests.conformance.bench import LONG_MS, Bench
+
+from microbatch.common.scripts import Claimed, Idle, Watch
 
 
 async def _be_idle(bench: Bench, *workers: str) -> None:

@@ -83,6 +83,20 @@ async def test_a_push_that_was_missed_while_nobody_awaited_is_made_up_for(
         assert await again.result(timeout_s=20) == "y"
 
 
+async def test_submits_whose_connections_are_cut_add_every_job_once(
+    redis_url: str, raw: aioredis.Redis
+) -> None:
+    async with AsyncClient(redis_url) as client:
+        await client.submit("q", 0)
+        many = asyncio.create_task(client.submit_many("q", range(20_000)))
+        for _ in range(5):
+            await raw.execute_command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        jobs = await many
+
+        assert len({job.id for job in jobs}) == 20_000
+        assert await raw.xlen("mb:{q}:lane:main") == 20_001
+
+
 async def test_a_foreign_job_is_found_after_the_subscription_broke(
     redis_url: str, raw: aioredis.Redis
 ) -> None:
@@ -136,9 +150,9 @@ class Relay:
     def __init__(self, url: str) -> None:
         self._path = unquote(urlsplit(url).path)
         self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.silent: set[int] = set()
-        self.connections = 0
+        self._writers: list[asyncio.StreamWriter] = []
+        self._pumps: list[asyncio.Task[None]] = []
+        self.silent: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -147,42 +161,31 @@ class Relay:
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None
         self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.transport.abort()
+        await asyncio.gather(*self._pumps)
 
     @property
     def url(self) -> str:
         assert self._server is not None
         return f"redis://127.0.0.1:{self._server.sockets[0].getsockname()[1]}/0"
 
+    def fall_silent(self) -> None:
+        """Pass nothing on any more over the connections that are open now."""
+        self.silent.update(self._pumps)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        number = self.connections
-        self.connections += 1
         far_reader, far_writer = await asyncio.open_unix_connection(self._path)
+        self._writers += (writer, far_writer)
+        for source, sink in ((reader, far_writer), (far_reader, writer)):
+            self._pumps.append(asyncio.create_task(self._pump(source, sink)))
 
-        async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
             while data := await source.read(65536):
-                if number not in self.silent:
+                if asyncio.current_task() not in self.silent:
                     sink.write(data)
-
-        pumps = [
-            asyncio.create_task(pump(reader, far_writer)),
-            asyncio.create_task(pump(far_reader, writer)),
-        ]
-        try:
-            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for each in pumps:
-                each.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
-            for end in (writer, far_writer):
-                end.close()
-                with contextlib.suppress(ConnectionError):
-                    await end.wait_closed()
+        sink.transport.abort()
 
 
 async def test_a_half_open_subscription_is_found_and_replaced(
@@ -192,13 +195,15 @@ async def test_a_half_open_subscription_is_found_and_replaced(
     monkeypatch.setattr(subscription, "SILENT_AFTER_S", 0.11)
     async with (
         Relay(redis_url) as relay,
-        AsyncClient(settings=never_polls(relay.url)) as client,
+        AsyncClient(
+            settings=ClientSettings(redis_url=relay.url, poll_interval_s=NEVER_S, command_timeout_s=0.5)
+        ) as client,
         stand_in(redis_url) as worker,
     ):
         job = await client.submit("q", "x")
         waiting = asyncio.create_task(job.result(timeout_s=20))
         held = await worker.claim()
-        relay.silent.update(range(relay.connections))
+        relay.fall_silent()
         await worker.settle(held)
 
         assert await waiting == "x"
@@ -221,9 +226,10 @@ async def test_a_wrong_password_is_an_authentication_failure_and_is_not_shown(
     redis_url: str, raw: aioredis.Redis
 ) -> None:
     await raw.execute_command("ACL", "SETUSER", "other", "on", ">right", "~*", "&*", "+@all")
-    wrong = redis_url.replace("unix://", "unix://other:sesame@")
-    with pytest.raises(AuthenticationFailed) as caught:
-        await AsyncClient(wrong).open()
+    async with Relay(redis_url) as relay:
+        wrong = relay.url.replace("redis://", "redis://other:sesame@")
+        with pytest.raises(AuthenticationFailed) as caught:
+            await AsyncClient(wrong).open()
 
     assert "sesame" not in str(caught.value)
 

@@ -8,9 +8,9 @@ from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.chaos.kit import Desk, Recorder, desk_at, quick, until
 
 from microbatch.worker import Worker, batch_processor
-from tests.chaos.kit import Desk, Recorder, desk_at, quick, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +70,9 @@ async def test_the_oldest_job_waits_its_time_counted_from_its_submit_and_not_muc
 async def test_a_job_that_has_waited_before_the_worker_came_is_taken_at_once(desk: Desk) -> None:
     recorder = Recorder(max_batch_size=10, max_wait_ms=30_000)
     long_ago = f"{int(time.time() * 1000) - 31_000}-0"
-    desk.redis.xadd(desk.keys.lane("main"), {"v": "1", "id": "old", "client": "", "payload": b"\x01"}, id=long_ago)
+    desk.redis.xadd(
+        desk.keys.lane("main"), {"v": "1", "id": "old", "client": "", "payload": b"\x01"}, id=long_ago
+    )
 
     async with Worker([recorder], settings=quick(desk.url)):
         await until(lambda: desk.state("old") == "succeeded", 5)
@@ -203,8 +205,8 @@ async def calls_for_jobs(url: str, workers: int, jobs: int) -> float:
                 done = desk.submit(number)
                 await until(lambda done=done: desk.are_final(done), 5)  # type: ignore[misc]
             stats = desk.redis.info("commandstats")
-            beats = desk.redis.info("commandstats").get("cmdstat_zremrangebyscore", {}).get("calls", 0)  # type: ignore[union-attr] # only the heartbeat calls it
-            return float((stats["cmdstat_evalsha"]["calls"] - beats) / jobs)  # type: ignore[index]
+            beats = desk.redis.info("commandstats").get("cmdstat_zremrangebyscore", {}).get("calls", 0)
+            return float((stats["cmdstat_evalsha"]["calls"] - beats) / jobs)
 
 
 async def test_idle_workers_cost_nothing_per_job(redis_url: str) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.chaos.kit import Desk, Recorder, desk_at, quick, until
 
 from microbatch.common.codec import encode
 from microbatch.worker import Batch, Worker, batch_processor
-from tests.chaos.kit import Desk, Recorder, desk_at, quick, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,12 @@ GARBAGE: dict[str, dict[str, bytes]] = {
     "payload bytes that mean nothing": {"v": b"1", "id": b"g", "client": b"c", "payload": b"\xc1\xff"},
     "an empty payload": {"v": b"1", "id": b"g", "client": b"c", "payload": b""},
     "two values in a payload": {"v": b"1", "id": b"g", "client": b"c", "payload": ONE + ONE},
-    "a payload that claims to be huge": {"v": b"1", "id": b"g", "client": b"c", "payload": b"\xdd\xff\xff\xff\xff"},
+    "a payload that claims to be huge": {
+        "v": b"1",
+        "id": b"g",
+        "client": b"c",
+        "payload": b"\xdd\xff\xff\xff\xff",
+    },
     "an extension type": {"v": b"1", "id": b"g", "client": b"c", "payload": b"\xd4\x05\x00"},
     "an id that would move its key": {"v": b"1", "id": b"x}:job:{y", "client": b"c", "payload": ONE},
     "an id with a newline": {"v": b"1", "id": b"a\nb", "client": b"c", "payload": ONE},
@@ -42,6 +47,14 @@ def desk(redis_url: str) -> Iterator[Desk]:
         yield made
 
 
+def fields_of(desk: Desk, stream: str) -> dict[bytes, bytes]:
+    """The fields of the stream's only entry."""
+    entries: Any = desk.redis.xrange(stream)
+    ((_, fields),) = entries
+    found: dict[bytes, bytes] = fields
+    return found
+
+
 @batch_processor(queue="work", max_batch_size=10, max_wait_ms=0)
 async def curious(batch: Batch[Any]) -> list[Any]:
     """Looks at everything that a processor can look at."""
@@ -54,7 +67,9 @@ async def curious(batch: Batch[Any]) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", GARBAGE)
-async def test_garbage_goes_to_the_dead_stream_alone_and_its_batch_mates_succeed(desk: Desk, name: str) -> None:
+async def test_garbage_goes_to_the_dead_stream_alone_and_its_batch_mates_succeed(
+    desk: Desk, name: str
+) -> None:
     before = desk.submit("before")
     desk.add_raw(**GARBAGE[name])
     after = desk.submit("after")
@@ -92,8 +107,7 @@ async def test_a_bad_payload_under_a_known_id_fails_its_job_with_its_raw_bytes_k
         await until(lambda: desk.are_final([job]), 5)
 
     assert desk.error(job)["type"] == "PayloadError"
-    ((_, fields),) = desk.redis.xrange(desk.keys.dead)  # type: ignore[misc]
-    assert fields[b"payload"] == b"\xc1"
+    assert fields_of(desk, desk.keys.dead)[b"payload"] == b"\xc1"
 
 
 async def test_an_entry_of_a_later_version_is_handed_back_uncounted_and_its_mates_succeed(desk: Desk) -> None:
@@ -107,7 +121,7 @@ async def test_an_entry_of_a_later_version_is_handed_back_uncounted_and_its_mate
 
     assert desk.status().waiting == 1
     assert desk.redis.xlen(desk.keys.dead) == 0
-    ((_, fields),) = desk.redis.xrange(desk.keys.lane("front"))  # type: ignore[misc]
+    fields = fields_of(desk, desk.keys.lane("front"))
     assert (fields[b"v"], fields[b"shape"], fields[b"attempt"]) == (b"99", b"unknown", b"0")
     assert desk.held_batches() == []
 

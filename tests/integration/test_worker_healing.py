@@ -7,9 +7,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.chaos.kit import Desk, Recorder, desk_at, quick, until
 
 from microbatch.worker import ConnectionFailed, Worker
-from tests.chaos.kit import Desk, Recorder, desk_at, quick, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -91,7 +91,9 @@ async def test_after_a_harm_while_idle_the_next_job_is_processed_soon(
     assert desk.is_clean()
 
 
-@pytest.mark.parametrize("harm", [flush_scripts, destroy_group, kill_connections], ids=lambda harm: harm.__name__)
+@pytest.mark.parametrize(
+    "harm", [flush_scripts, destroy_group, kill_connections], ids=lambda harm: harm.__name__
+)
 async def test_a_harm_while_a_batch_is_running_costs_no_result(
     desk: Desk, harm: Callable[[Desk], None]
 ) -> None:

@@ -1,4 +1,4 @@
-"""Starting and leaving on a real server: what raises, what is drained, what is handed back, what stays behind."""
+"""Starting and leaving on a real server: what raises, is drained, is handed back, and what stays behind."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis as redis_py
+from tests.chaos.kit import Desk, Recorder, desk_at, quick, until
 
 from microbatch.common.embedded import EmbeddedServer
 from microbatch.worker import (
@@ -21,7 +22,6 @@ from microbatch.worker import (
     Worker,
     batch_processor,
 )
-from tests.chaos.kit import Desk, Recorder, desk_at, quick, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

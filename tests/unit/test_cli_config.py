@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from microbatch.console.main import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from microbatch.common import errors
 from microbatch.console.exits import ExitCode, UsageError, refusal_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 JOB = "embed/1"
 

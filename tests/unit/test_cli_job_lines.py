@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,6 +16,9 @@ from microbatch.console import job_lines
 from microbatch.console.exits import UsageError
 from microbatch.console.job_lines import JobLines
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 async def read_all(lines: JobLines) -> list[bytes]:
     return [line async for chunk in lines.chunks() for line in chunk]
@@ -23,8 +26,8 @@ async def read_all(lines: JobLines) -> list[bytes]:
 
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"")), max_size=20),
-    st.integers(1, 8),
+    lines=st.lists(st.binary(max_size=20).map(lambda line: line.replace(b"\n", b"")), max_size=20),
+    read_bytes=st.integers(1, 8),
 )
 def test_lines_come_in_order_and_whole_wherever_reads_end(
     lines: list[bytes], read_bytes: int, tmp_path: Path
@@ -77,7 +80,7 @@ async def test_nothing_is_read_far_ahead_of_who_takes_it(
 
 
 def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot read .*nothing: No such file"):
+    with pytest.raises(UsageError, match=r"cannot read .*nothing: No such file"):
         JobLines(str(tmp_path / "nothing"))
 
 

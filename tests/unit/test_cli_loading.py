@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -12,6 +11,10 @@ from microbatch.common.errors import ProcessorError
 from microbatch.console.exits import UsageError
 from microbatch.console.loading import load_processor, show_user_traceback
 from microbatch.worker.processor import BatchProcessor, FunctionProcessor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 TASKS = """
 from microbatch.worker import BatchProcessor, batch_processor
@@ -130,7 +133,8 @@ def test_a_wrong_declaration_shows_the_user_s_line_and_none_of_ours(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (here / "cli_wrong.py").write_text(
-        "from microbatch.worker import batch_processor\n\n@batch_processor(queue='a/b')\ndef f(texts):\n    return texts\n"
+        "from microbatch.worker import batch_processor\n\n"
+        "@batch_processor(queue='a/b')\ndef f(texts):\n    return texts\n"
     )
     assert "does not import: ProcessorError: f: a queue name has" in complaint("cli_wrong:f")
     shown = capsys.readouterr().err.splitlines()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 from microbatch.console.logs import log_to_stderr
 from microbatch.console.progress import progress
 from microbatch.console.terminal import complain, escaped, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @pytest.fixture
@@ -25,6 +28,10 @@ def log() -> Iterator[logging.Logger]:
     yield logging.getLogger("microbatch.worker")
     root.handlers[:] = handlers
     root.setLevel(level)
+
+
+def boom() -> None:
+    raise ValueError("boom\x1b[2J")
 
 
 @given(st.text())
@@ -71,7 +78,7 @@ def test_a_log_line_in_json_is_one_line_with_its_traceback(
 ) -> None:
     log_to_stderr("warning", json_lines=True)
     try:
-        raise ValueError("boom\x1b")
+        boom()
     except ValueError:
         log.exception("it broke")
     (line,) = capsys.readouterr().err.splitlines()
@@ -90,7 +97,7 @@ def test_a_traceback_in_the_log_keeps_its_lines_and_loses_its_escapes(
 ) -> None:
     log_to_stderr("warning", json_lines=False)
     try:
-        raise ValueError("boom\x1b[2J")
+        boom()
     except ValueError:
         log.exception("it broke")
     lines = capsys.readouterr().err.splitlines()

@@ -6,12 +6,15 @@ import re
 import subprocess
 import sys
 from importlib.metadata import version
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from microbatch.console.exits import ExitCode
 from microbatch.console.main import COMMANDS, main
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 OURS = [name for name in COMMANDS if name != "demo"]
 

@@ -163,7 +163,7 @@ def test_an_interrupt_of_the_waiting_thread_cancels_the_call(
 
 def test_a_call_that_hangs_ends_when_the_thread_ends(thread: LoopThread) -> None:
     begun = threading.Event()
-    outcome: list[BaseException] = []
+    outcome: list[ClientClosed] = []
 
     async def endless() -> None:
         begun.set()
@@ -172,7 +172,7 @@ def test_a_call_that_hangs_ends_when_the_thread_ends(thread: LoopThread) -> None
     def call() -> None:
         try:
             thread.run(endless())
-        except BaseException as error:  # noqa: BLE001 - a cancellation may be one
+        except ClientClosed as error:
             outcome.append(error)
 
     caller = threading.Thread(target=call)

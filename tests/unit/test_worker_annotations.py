@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-import microbatch.worker
+import microbatch.worker  # noqa: TC001 - annotations are evaluated
 from microbatch.worker import Batch, batch_processor
 from microbatch.worker import Batch as Group
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.chaos.kit import make_batch
 
 from microbatch.common.codec import decode
 from microbatch.common.errors import ResultMismatch
 from microbatch.worker.answers import describe, failures, outcomes
-from tests.chaos.kit import make_batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -207,14 +207,14 @@ def test_falsy_and_plain_values_are_results_like_any_other(value: object) -> Non
     assert decode(outcome.value) == value
 
 
-class BrokenText(Exception):  # noqa: N818 - a user may call it what they like
+class BrokenText(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no text today")
 
     __repr__ = __str__
 
 
-class LeavingText(Exception):  # noqa: N818 - as above
+class LeavingText(Exception):
     def __str__(self) -> str:
         raise SystemExit(3)
 

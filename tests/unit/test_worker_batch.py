@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.chaos.kit import make_batch, make_entry
 
 from microbatch.common.codec import encode
 from microbatch.common.entry import parse_entry
 from microbatch.worker import Retry
 from microbatch.worker.assembly import assemble
 from microbatch.worker.batch import Job
-from tests.chaos.kit import make_batch, make_entry
 
 
 def test_a_batch_is_a_sequence_of_its_jobs_in_order() -> None:

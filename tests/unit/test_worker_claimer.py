@@ -1,4 +1,4 @@
-"""The claim loop against a scripted Redis: it never ends by accident, never spins, and never claims too much."""
+"""The claim loop against a scripted Redis: it never ends by accident, never spins, never claims too much."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.chaos.kit import make_entry, until
 
 from microbatch.common.errors import AuthenticationFailed, ConnectionFailed, ServerFull
 from microbatch.common.scripts import Claimed, Idle, Watch
@@ -15,7 +16,6 @@ from microbatch.worker import claimer as claimer_module
 from microbatch.worker.bell import Bell
 from microbatch.worker.claimer import Claimer
 from microbatch.worker.ledger import Ledger
-from tests.chaos.kit import make_entry, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""The heartbeat thread against a scripted Redis: nothing that one queue does stops it or silences the others."""
+"""The heartbeat thread against a scripted Redis: no queue's trouble stops it or silences the others."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.chaos.kit import until
 
 from microbatch.common.errors import ConnectionFailed, ServerError
 from microbatch.common.keys import QueueKeys
@@ -15,7 +16,6 @@ from microbatch.common.scripts import Look, Released, TakenOver
 from microbatch.common.settings import WorkerSettings
 from microbatch.worker.bell import Bell
 from microbatch.worker.heartbeat import Heartbeat
-from tests.chaos.kit import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ class ScriptedRedis:
         self.takeover: Callable[[str], TakenOver] = lambda _dead: TakenOver(1, 0, 0)
         self.is_closed = False
 
-    def run(self, call: Any, *, timeout_s: float | None = None) -> Any:
+    def run(self, call: Any, **_options: Any) -> Any:
         self.calls.append((call.script.name, call.prefix, list(call.args)))
         match call.script.name:
             case "heartbeat":

@@ -7,11 +7,11 @@ import asyncio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.chaos.kit import until
 
 from microbatch.worker.bell import Bell
 from microbatch.worker.ledger import Ledger
 from microbatch.worker.vitality import BEATS_BEFORE_JUDGING, Vitality, beat_interval_s
-from tests.chaos.kit import until
 
 # --- ledger ---------------------------------------------------------------------------------
 

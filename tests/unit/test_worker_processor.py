@@ -4,12 +4,12 @@ from functools import partial
 from typing import Any, ClassVar
 
 import pytest
+from tests.chaos.kit import make_batch
 
 from microbatch.common.errors import ProcessorError, SettingsError
 from microbatch.common.settings import WorkerSettings
 from microbatch.worker import Batch, BatchProcessor, Worker, batch_processor
 from microbatch.worker.processor import FunctionProcessor, declared, instance_of
-from tests.chaos.kit import make_batch
 
 
 class Sums(BatchProcessor[int, int]):
@@ -114,7 +114,19 @@ def test_an_option_with_an_impossible_value_is_refused_at_the_decorator(option: 
         batch_processor(queue="q", **option)(lambda items: items)
 
 
-@pytest.mark.parametrize("function", [lambda: [], lambda a, b: [], lambda *, a: [], 7, "embed", Sums, dict])
+def takes_nothing() -> list[int]:
+    return []
+
+
+def takes_two(items: list[int], more: list[int]) -> list[int]:
+    return items + more
+
+
+def takes_a_keyword(*, items: list[int]) -> list[int]:
+    return items
+
+
+@pytest.mark.parametrize("function", [takes_nothing, takes_two, takes_a_keyword, 7, "embed", Sums, dict])
 def test_what_cannot_be_called_with_one_batch_is_refused_at_the_decorator(function: Any) -> None:
     with pytest.raises(ProcessorError):
         batch_processor(queue="q")(function)

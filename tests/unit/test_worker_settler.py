@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.chaos.kit import make_entry
 
 from microbatch.common.errors import AuthenticationFailed, ConnectionFailed, ServerFull
 from microbatch.common.keys import QueueKeys
@@ -16,7 +17,6 @@ from microbatch.common.scripts import BatchFacts, Outcome, Released, SettleCode
 from microbatch.common.settings import WorkerSettings
 from microbatch.worker import settler as settler_module
 from microbatch.worker.settler import CHUNK_BYTES, CHUNK_JOBS, Settler, _chunks
-from tests.chaos.kit import make_entry
 
 FACTS = BatchFacts("me", "b1", "size", 2, 1)
 

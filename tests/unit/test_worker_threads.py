@@ -11,6 +11,7 @@ import weakref
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
+from tests.chaos.kit import make_batch, until
 
 from microbatch.common.codec import decode
 from microbatch.common.errors import ProcessorError
@@ -18,10 +19,9 @@ from microbatch.common.settings import WorkerSettings, queue_settings
 from microbatch.worker import Batch, BatchProcessor, batch_processor
 from microbatch.worker.runner import Runner
 from microbatch.worker.threads import ProcessorExit, SlotThreads
-from tests.chaos.kit import make_batch, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from microbatch.worker.processor import BatchProcessor as AnyProcessor
 
@@ -233,7 +233,7 @@ async def test_our_own_cancellation_is_honoured_even_by_a_processor_that_swallow
     await runner.teardown()
 
 
-class Unshowable(Exception):  # noqa: N818 - a user may call it what they like
+class Unshowable(Exception):
     def __repr__(self) -> str:
         raise RuntimeError("no")
 
@@ -255,13 +255,13 @@ async def test_setup_and_process_of_a_plain_processor_share_their_thread() -> No
     class Plain(BatchProcessor[int, str]):
         queue = "q"
 
-        def setup(self) -> None:  # type: ignore[override] # plain `def` works too
+        def setup(self) -> None:
             self.thread = threading.current_thread()
 
         def process(self, batch: Batch[int]) -> list[str]:
             return [str(self.thread is threading.current_thread()) for _ in batch]
 
-        def teardown(self) -> None:  # type: ignore[override] # as above
+        def teardown(self) -> None:
             assert self.thread is threading.current_thread()
 
     runner = runner_of(Plain())
@@ -273,15 +273,13 @@ async def test_setup_and_process_of_a_plain_processor_share_their_thread() -> No
     assert decode(outcome.value) == "True"
 
 
-def _raise(error: BaseException) -> NoReturn:
-    raise error
-
-
 @pytest.mark.parametrize("error", [ValueError("no model"), SystemExit("no model")])
 async def test_a_setup_that_raises_is_a_processor_error_and_leaves_no_thread(error: BaseException) -> None:
     class Fails(BatchProcessor[int, int]):
         queue = "q"
-        setup: Callable[[], Any] = lambda self: _raise(error)  # type: ignore[assignment]  # noqa: E731 - one line says it
+
+        def setup(self) -> None:
+            raise error
 
         async def process(self, batch: Batch[int]) -> list[int]:
             return batch.payloads

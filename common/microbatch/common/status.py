@@ -71,10 +71,10 @@ def parse_error(value: Any) -> ErrorFacts:
         ProtocolError: It is not what `codec.encode_error` writes.
     """
     fields = value if isinstance(value, dict) else {}
-    texts = [fields.get(name) for name in ("type", "message", "traceback")]
-    if not all(isinstance(text, str) for text in texts):
-        raise ProtocolError("a failed job's error is not a map with type, message and traceback")
-    return ErrorFacts(*texts)
+    kind, message, traceback = (fields.get(name) for name in ("type", "message", "traceback"))
+    if isinstance(kind, str) and isinstance(message, str) and isinstance(traceback, str):
+        return ErrorFacts(kind, message, traceback)
+    raise ProtocolError("a failed job's error is not a map with type, message and traceback")
 
 
 def parse_status(job_id: str, view: JobView) -> JobStatus:

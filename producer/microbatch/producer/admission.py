@@ -138,6 +138,9 @@ class Admission:
         await asyncio.wait((opening,))  # not awaited itself: others wait for it as well
         if opening.cancelled():
             raise ClientClosed
+        error = opening.exception()
+        if isinstance(error, Exception):
+            raise own_copy(error)
         return opening.result()
 
     async def submit(self, queue: str, payload: Any, job_id: str | None, terms: Terms) -> Ticket:

@@ -1,9 +1,7 @@
 """The asynchronous client: what producers use inside an event loop.
 
 Rule: it only wires; every public method is a few lines over the part that does the work. One client
-serves any number of tasks of one loop, and its concurrent submits share round trips.
-
-It never retries a job that was accepted and never holds on to one that the caller dropped.
+serves any number of tasks of one loop; their submits share round trips. It never holds on to a job that was dropped.
 """
 
 from __future__ import annotations
@@ -73,7 +71,7 @@ class AsyncClient:
                 self._session = await Session.open(self._settings)
 
     async def close(self) -> None:
-        """Let submits that were handed over land (within `command_timeout_s`), then close all connections.
+        """Let submits that were handed over land (within `command_timeout_s`), then disconnect.
 
         Whoever still waits for a result gets `ClientClosed`; the jobs go on. Harmless when repeated.
         """
@@ -273,7 +271,7 @@ class AsyncClient:
         """The names of all queues that were ever used, sorted.
 
         Raises:
-            ConnectionFailed: Redis did not answer in time.
+            ConnectionFailed: As from `open`.
         """
         names = await self._opened().connection.execute("SMEMBERS", KNOWN_QUEUES)
         return sorted(name.decode("utf-8", "replace") for name in names)

@@ -89,10 +89,11 @@ class Inbox:
         for mailbox in self._mailboxes.values():
             for ticket in list(mailbox.awaited):
                 ticket.tell(ClientClosed())
+        # The subscription first: a reconnection would ask for looks that nobody stops any more.
+        await self._subscription.close()
         if self._poll is not None:
             await stop(self._poll)
         await self.records.close()
-        await self._subscription.close()
 
     def _arrived(self, channel: bytes, message: bytes) -> None:
         mailbox = self._by_channel.get(channel)

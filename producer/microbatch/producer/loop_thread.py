@@ -19,6 +19,7 @@ from microbatch.common.errors import ClientClosed
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+from concurrent.futures import CancelledError
 
 __all__ = ["LoopThread"]
 
@@ -79,6 +80,8 @@ class LoopThread:
             while True:
                 try:
                     return future.result(LOOK_EVERY_S)
+                except CancelledError:  # only the end of the loop cancels what its caller still waits for
+                    raise ClientClosed from None
                 except TimeoutError:
                     if future.done():  # its own: such as ResultTimeout
                         raise

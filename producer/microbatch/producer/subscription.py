@@ -17,6 +17,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from microbatch.common.connection import Connection, backoff_s
+from microbatch.common.errors import ClientClosed
 from microbatch.common.redis_errors import FOREIGN_ERRORS, Verdict, translated, verdict
 from microbatch.producer.stopping import stop
 
@@ -57,13 +58,17 @@ class Subscription:
         self._last_heard_s = 0.0
         self._last_error: BaseException = TimeoutError("no answer to SUBSCRIBE")
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
 
     async def add(self, channel: str, *, timeout_s: float) -> None:
         """Subscribe, and return once the server has confirmed; what is published after that arrives.
 
         Raises:
             ConnectionFailed: No confirmation within `timeout_s`, or the server refused.
+            ClientClosed: It was closed.
         """
+        if self._closed:
+            raise ClientClosed
         name = channel.encode()
         confirmed = self._channels.get(name)
         if confirmed is None:
@@ -82,10 +87,14 @@ class Subscription:
             raise error
 
     async def close(self) -> None:
-        """Stop listening."""
+        """Stop listening; whoever waits for a confirmation gets `ClientClosed`."""
+        self._closed = True
         if self._task is not None:
             await stop(self._task)
             self._task = None
+        for confirmed in self._channels.values():
+            if not confirmed.done():
+                confirmed.set_result(ClientClosed())
 
     async def _send(self, *command: str | bytes) -> None:
         # `send_command` would connect a lost line again, without its channels.

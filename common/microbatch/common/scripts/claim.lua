@@ -61,7 +61,7 @@ local function drop(lane, entry_id)
 end
 
 local function bytes_of(fields)
-  if fields[7] == 'payload' then return #fields[8] end  -- as submit writes it; the rest of it is small
+  if #fields == 8 and fields[7] == 'payload' then return #fields[8] end  -- as submit writes a plain job
   local sum = 0
   for _, field in ipairs(fields) do sum = sum + #field end
   return sum

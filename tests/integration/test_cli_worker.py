@@ -1,0 +1,292 @@
+"""`microbatch worker` as a process: its start, its log, its signals, its exit codes."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+import redis
+from tests.integration.test_cli_basics import LIMIT_S, Command, ran, until
+
+from microbatch.producer import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# `held` stays in its batch until the file `go` is there; `stuck` blocks the event loop itself.
+TASKS = """
+import os, sys, time
+from microbatch.worker import BatchProcessor, batch_processor
+
+def hold():
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+
+@batch_processor(queue="echo", max_wait_ms=1)
+def echo(values):
+    return values
+
+@batch_processor(queue="sizes", max_wait_ms=2000)
+def sizes(values):
+    return [len(values)] * len(values)
+
+@batch_processor(queue="held", max_wait_ms=0, max_batch_size=1)
+def held(values):
+    open("begun", "w").close()
+    hold()
+    return values
+
+@batch_processor(queue="stuck", max_wait_ms=0)
+async def stuck(values):
+    open("begun", "w").close()
+    hold()
+    return values
+
+@batch_processor(queue="echo", max_wait_ms=1)
+def echo_too(values):
+    return values
+
+class NoModel(BatchProcessor):
+    queue = "model"
+    def setup(self):
+        raise LookupError("no \\x1bmodel")
+    def process(self, batch):
+        return []
+
+class Leaves(NoModel):
+    def setup(self):
+        sys.exit("no licence")
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    """The worker's current directory, with its module."""
+    (tmp_path / "tasks.py").write_text(TASKS)
+    return tmp_path
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Client]:
+    with Client(redis_url) as client:
+        yield client
+
+
+def begin(here: Path, redis_url: str, *words: object) -> Command:
+    command = Command("worker", *words, redis_url=redis_url, here=here)
+    try:
+        command.wait_for("is ready: ")
+    except BaseException:
+        command.__exit__()
+        raise
+    return command
+
+
+# --- work -----------------------------------------------------------------------------------
+
+
+def test_burst_empties_the_queues_and_leaves_with_0(here: Path, redis_url: str, client: Client) -> None:
+    jobs = client.submit_many("echo", range(300))
+    done = ran("worker", "tasks:echo", "tasks:sizes", "--burst", redis_url=redis_url, here=here)
+    assert (done.end(), done.out) == (0, [])
+    assert [job.result(timeout_s=5) for job in jobs] == list(range(300))
+    (ready,) = done.err
+    assert ready.endswith("is ready: echo, sizes")
+
+
+def test_the_command_line_wins_over_the_processor_s_declaration(
+    here: Path, redis_url: str, client: Client
+) -> None:
+    jobs = client.submit_many("sizes", range(10))
+    options = ("--max-batch-size", 4, "--max-wait-ms", 10, "--concurrency", 2)
+    assert ran("worker", "tasks:sizes", *options, "--burst", redis_url=redis_url, here=here).end() == 0
+    assert sorted(job.result(timeout_s=5) for job in jobs) == [2, 2, *[4] * 8]
+
+
+def test_a_job_that_is_submitted_while_the_worker_runs_is_answered(
+    here: Path, redis_url: str, client: Client
+) -> None:
+    with begin(here, redis_url, "tasks:echo") as worker:
+        assert client.call("echo", "hello", timeout_s=LIMIT_S) == "hello"
+        worker.tell(signal.SIGTERM)
+        assert worker.end() == 0
+        assert worker.out == []
+
+
+def test_the_log_as_json_is_one_object_a_line(here: Path, redis_url: str) -> None:
+    done = ran("worker", "tasks:echo", "--burst", "--json", redis_url=redis_url, here=here)
+    assert done.end() == 0
+    (record,) = [json.loads(line) for line in done.err]
+    assert record.keys() == {"time", "level", "logger", "message"}
+    assert (record["level"], record["logger"]) == ("info", "microbatch.worker")
+    assert record["message"].endswith("is ready: echo")
+
+
+def test_the_log_level_decides_what_is_logged(here: Path, redis_url: str) -> None:
+    quiet = ran("worker", "tasks:echo", "--burst", "--log-level", "error", redis_url=redis_url, here=here)
+    assert (quiet.end(), quiet.err) == (0, [])
+
+
+# --- what keeps it from starting ------------------------------------------------------------
+
+
+def test_a_module_that_raises_shows_the_user_s_traceback_and_one_line(here: Path, redis_url: str) -> None:
+    (here / "broken.py").write_text("def load():\n    raise ValueError('no such model')\n\nload()\n")
+    done = ran("worker", "broken:embed", redis_url=redis_url, here=here)
+    assert done.end() == 2
+    place = here / "broken.py"
+    assert [line for line in done.err if "File " in line] == [
+        f'  File "{place}", line 4, in <module>',
+        f'  File "{place}", line 2, in load',
+    ]
+    assert done.err[0] == "Traceback (most recent call last):"
+    assert done.err[-2:] == [
+        "ValueError: no such model",
+        "microbatch worker: broken does not import: ValueError: no such model",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spec", "complaint"),
+    [
+        ("tasks:ehco", "did you mean tasks:echo?"),
+        ("nowhere:echo", "no module 'nowhere' here"),
+        ("tasks", "write MODULE:ATTR"),
+        ("tasks:hold", "is no processor"),
+    ],
+)
+def test_what_names_no_processor_is_one_line_and_exit_2(
+    spec: str, complaint: str, here: Path, redis_url: str
+) -> None:
+    done = ran("worker", spec, redis_url=redis_url, here=here)
+    assert done.end() == 2
+    (line,) = done.err
+    assert complaint in line
+
+
+def test_two_processors_for_one_queue_are_one_line_and_exit_2(here: Path, redis_url: str) -> None:
+    done = ran("worker", "tasks:echo", "tasks:echo_too", redis_url=redis_url, here=here)
+    assert done.end() == 2
+    (line,) = done.err
+    assert "two processors for queue 'echo'" in line
+
+
+def test_a_setup_that_raises_shows_the_user_s_traceback_and_is_exit_1(here: Path, redis_url: str) -> None:
+    """Not 2: a model or a database that is not there yet is worth another start."""
+    done = ran("worker", "tasks:NoModel", redis_url=redis_url, here=here)
+    assert done.end() == 1
+    assert [line for line in done.err if "File " in line] == [
+        f'  File "{here / "tasks.py"}", line 36, in setup'
+    ]
+    assert done.err[-1] == "microbatch worker: setup of NoModel failed: LookupError: no \\x1bmodel"
+
+
+def test_a_setup_that_exits_is_exit_1(here: Path, redis_url: str) -> None:
+    done = ran("worker", "tasks:Leaves", redis_url=redis_url, here=here)
+    assert done.end() == 1
+    assert "no licence" in done.err[-1]
+
+
+# --- signals --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_finishes_what_was_begun_and_claims_nothing_new(
+    number: signal.Signals, here: Path, redis_url: str, client: Client
+) -> None:
+    first, second = client.submit("held", 1), client.submit("held", 2)
+    with begin(here, redis_url, "tasks:held") as worker:
+        until((here / "begun").exists, "the batch")
+        worker.tell(number)
+        worker.wait_for("draining")
+        (here / "go").touch()
+        assert worker.end() == 0
+    assert first.result(timeout_s=5) == 1
+    assert client.queue_status("held").waiting == 1
+    assert second.status().attempt == 0
+
+
+@pytest.mark.parametrize("queue", ["held", "stuck"])
+def test_the_second_signal_hands_back_and_leaves_at_once_with_75(
+    queue: str, here: Path, redis_url: str, client: Client
+) -> None:
+    job = client.submit(queue, "again")
+    with begin(here, redis_url, f"tasks:{queue}") as worker:
+        until((here / "begun").exists, "the batch")
+        worker.tell(signal.SIGTERM)
+        worker.wait_for("draining")
+        worker.tell(signal.SIGTERM)
+        assert worker.end() == 75
+        assert worker.err[-1] == (
+            "microbatch worker: left before its batches were done: 1 jobs were handed back, "
+            "other workers go on with them"
+        )
+    assert client.queue_status(queue).waiting == 1
+    (here / "go").touch()
+    assert ran("worker", f"tasks:{queue}", "--burst", redis_url=redis_url, here=here).end() == 0
+    assert job.result(timeout_s=5) == "again"
+    assert job.status().attempt == 2
+
+
+@pytest.mark.parametrize("queue", ["held", "stuck"])
+def test_past_the_drain_deadline_it_hands_back_and_leaves_with_75(
+    queue: str, here: Path, redis_url: str, client: Client
+) -> None:
+    client.submit(queue, 1)
+    with begin(here, redis_url, f"tasks:{queue}", "--drain-timeout-s", 0.2) as worker:
+        until((here / "begun").exists, "the batch")
+        worker.tell(signal.SIGTERM)
+        assert worker.end() == 75
+        assert "1 jobs were handed back" in worker.err[-1]
+    assert client.queue_status(queue).waiting == 1
+
+
+def test_tstp_stops_claiming_and_cont_goes_on(here: Path, redis_url: str, client: Client) -> None:
+    with begin(here, redis_url, "tasks:echo") as worker:
+        assert client.call("echo", 1, timeout_s=LIMIT_S) == 1
+        worker.tell(signal.SIGTSTP)
+        worker.wait_for("SIGTSTP: quiet")
+        with redis.Redis.from_url(redis_url) as server:
+            until(lambda: not server.exists("mb:{echo}:idle"), "standing aside")
+        job = client.submit("echo", 2)
+        with pytest.raises(TimeoutError):
+            job.result(timeout_s=0.5)
+        worker.tell(signal.SIGCONT)
+        assert job.result(timeout_s=LIMIT_S) == 2
+        worker.tell(signal.SIGTERM)
+        assert worker.end() == 0
+
+
+def test_usr1_tells_stacks_and_open_batches_and_changes_nothing(
+    here: Path, redis_url: str, client: Client
+) -> None:
+    job = client.submit("held", 1)
+    with begin(here, redis_url, "tasks:held") as worker:
+        until((here / "begun").exists, "the batch")
+        worker.tell(signal.SIGUSR1)
+        assert "held=1/1" in worker.wait_for("SIGUSR1")
+        worker.wait_for("in hold")
+        (here / "go").touch()
+        assert job.result(timeout_s=LIMIT_S) == 1
+        worker.tell(signal.SIGTERM)
+        assert worker.end() == 0
+
+
+def test_a_signal_while_it_waits_for_redis_ends_it_with_0(here: Path) -> None:
+    nowhere = "unix:///tmp/microbatch-no-such-socket?db=0"
+    with Command(
+        "worker",
+        "tasks:echo",
+        "--connect-timeout-s",
+        LIMIT_S,
+        "--log-level",
+        "debug",
+        redis_url=nowhere,
+        here=here,
+    ) as worker:
+        worker.wait_for("")
+        worker.tell(signal.SIGTERM)
+        assert worker.end() == 0
