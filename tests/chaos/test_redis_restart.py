@@ -6,7 +6,6 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
-import redis
 from tests.chaos.fleet import Fleet
 from tests.chaos.kit import desk_at, wait_until
 from tests.chaos.processors import QUEUE, digest
@@ -15,6 +14,8 @@ from microbatch.common.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import redis
 
 
 def test_a_server_that_is_killed_and_restarted_loses_no_job_and_doubles_no_result(tmp_path: Path) -> None:

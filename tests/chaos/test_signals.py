@@ -1,4 +1,4 @@
-"""Worker processes that are told to leave: they drain or hand back at once, and exit with a code that says it."""
+"""Worker processes that are told to leave: they drain or hand back, and their exit code says which."""
 
 from __future__ import annotations
 

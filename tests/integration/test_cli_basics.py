@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +22,13 @@ if TYPE_CHECKING:
 
 MICROBATCH = Path(sys.executable).with_name("microbatch")
 LIMIT_S = 30.0
+TASKS = """
+from microbatch.worker import batch_processor
+
+@batch_processor(queue="echo")
+def echo(values):
+    return values
+"""
 NOWHERE = "unix:///tmp/microbatch-no-such-socket?db=0"
 
 
@@ -41,6 +49,7 @@ class Command:
         )
         self._arrived = threading.Condition()
         self._lines: dict[str, list[str]] = {"out": [], "err": []}
+        self._ended = 0  # streams
         self._readers = [
             threading.Thread(target=self._collect, args=(name, stream), daemon=True)
             for name, stream in (("out", self.process.stdout), ("err", self.process.stderr))
@@ -53,6 +62,9 @@ class Command:
             with self._arrived:
                 self._lines[name].append(line.rstrip("\n"))
                 self._arrived.notify_all()
+        with self._arrived:
+            self._ended += 1
+            self._arrived.notify_all()
 
     def __enter__(self) -> Self:
         return self
@@ -82,9 +94,10 @@ class Command:
             return next((line for line in self._lines[stream][skip:] if words in line), None)
 
         with self._arrived:
-            arrived = self._arrived.wait_for(lambda: found() is not None, LIMIT_S)
-            assert arrived, f"{words!r} did not come: {self._lines}"
-            return found() or ""
+            self._arrived.wait_for(lambda: found() is not None or self._ended == len(self._readers), LIMIT_S)
+            line = found()
+            assert line is not None, f"{words!r} did not come: {self._lines}"
+            return line
 
     def write(self, text: str) -> None:
         assert self.process.stdin is not None
@@ -104,6 +117,14 @@ class Command:
         for reader in self._readers:
             reader.join(LIMIT_S)
         return code
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on, most likely for a while."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def until(seen: Callable[[], object], what: str) -> None:
@@ -138,10 +159,7 @@ def ran(*words: object, redis_url: str, here: Path, text: str = "", **variables:
 def test_without_redis_every_command_gives_up_after_the_connect_timeout_with_69(
     words: list[str], tmp_path: Path
 ) -> None:
-    (tmp_path / "tasks.py").write_text(
-        "from microbatch.worker import batch_processor\n\n"
-        "@batch_processor(queue='echo')\ndef echo(values):\n    return values\n"
-    )
+    (tmp_path / "tasks.py").write_text(TASKS)
     begun_s = time.monotonic()
     done = ran(*words, "--connect-timeout-s", "0.5", redis_url=NOWHERE, here=tmp_path)
     assert time.monotonic() - begun_s < 10
@@ -153,17 +171,31 @@ def test_without_redis_every_command_gives_up_after_the_connect_timeout_with_69(
 
 
 def test_redis_that_comes_up_within_the_connect_timeout_is_waited_for(tmp_path: Path) -> None:
-    place = f"embedded://{tmp_path / 'data'}"
-    with EmbeddedServer(tmp_path / "data") as first:
-        url = first.url
+    port = free_port()
+    url = f"redis://127.0.0.1:{port}/0"
     with Command("status", "--connect-timeout-s", LIMIT_S, redis_url=url, here=tmp_path) as command:
-        # It is asking for a server that is not there yet: nothing it does can be seen, but it must not end.
+        # Its asking cannot be seen from outside, but it must not end.
         with pytest.raises(subprocess.TimeoutExpired):
             command.process.wait(0.6)
-        with EmbeddedServer(tmp_path / "data") as second:
-            if second.url != url:
-                pytest.skip(f"{place} has another socket each time")
+        with EmbeddedServer(port=port):
             assert command.end() == 0
+            assert command.err == []
+
+
+def test_redis_that_goes_away_in_the_middle_of_a_file_is_one_line_and_69(tmp_path: Path) -> None:
+    with EmbeddedServer() as server:
+        words = ("submit", "q", "--file", "-")
+        with Command(
+            *words, redis_url=server.url, here=tmp_path, MICROBATCH_COMMAND_TIMEOUT_S="0.5"
+        ) as command:
+            command.write("1\n")
+            command.wait_for("q/", stream="out")
+            server.stop()
+            command.write("2\n")
+            assert command.end() == 69
+            (line,) = command.err
+            assert "did not answer" in line
+            assert line.endswith("lines answered before: 1")
 
 
 @pytest.fixture
@@ -177,16 +209,13 @@ def with_password(url: str, password: str) -> str:
     return url.replace("unix://", f"unix://default:{password}@", 1)
 
 
-@pytest.mark.parametrize("words", [["status"], ["submit", "q", "1"], ["worker", "json:tool"]])
+@pytest.mark.parametrize(
+    "words", [["status"], ["submit", "q", "1"], ["worker", "tasks:echo"]], ids=lambda words: words[0]
+)
 def test_a_wrong_or_missing_password_is_exit_2_at_once_and_shows_no_password(
     words: list[str], locked: str, tmp_path: Path
 ) -> None:
-    if words[0] == "worker":
-        (tmp_path / "tasks.py").write_text(
-            "from microbatch.worker import batch_processor\n\n"
-            "@batch_processor(queue='echo')\ndef echo(values):\n    return values\n"
-        )
-        words = ["worker", "tasks:echo"]
+    (tmp_path / "tasks.py").write_text(TASKS)
     for url in (locked, with_password(locked, "wrong-one")):
         begun_s = time.monotonic()
         done = ran(*words, redis_url=url, here=tmp_path)

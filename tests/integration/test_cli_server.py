@@ -10,17 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
-from tests.integration.test_cli_basics import NOWHERE, Command, ran, until
+from tests.integration.test_cli_basics import NOWHERE, Command, free_port, ran, until
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def is_gone(pid: int) -> bool:

@@ -45,12 +45,14 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server with a worker for the queue `echo`, as processes, by the server's URL."""
     here = tmp_path_factory.mktemp("worker")
     (here / "tasks.py").write_text(TASKS)
-    with EmbeddedServer() as server:
-        with Command("worker", "tasks:echo", redis_url=server.url, here=here) as worker:
-            worker.wait_for("is ready")
-            yield server.url
-            worker.tell(signal.SIGTERM)
-            assert worker.end() == 0
+    with (
+        EmbeddedServer() as server,
+        Command("worker", "tasks:echo", redis_url=server.url, here=here) as worker,
+    ):
+        worker.wait_for("is ready")
+        yield server.url
+        worker.tell(signal.SIGTERM)
+        assert worker.end() == 0
 
 
 @pytest.fixture
@@ -136,9 +138,8 @@ def test_no_result_in_time_is_exit_4_and_says_how_to_ask_again(run: Run) -> None
 
 
 def test_the_same_id_and_payload_is_the_same_job_and_another_payload_is_refused(run: Run) -> None:
-    assert run("submit", "idle", "[1]", "--job-id", "twice") == run(
-        "submit", "idle", "[1]", "--job-id", "twice"
-    )
+    first, second = (run("submit", "idle", "[1]", "--job-id", "twice") for _ in range(2))
+    assert first == second == (0, "idle/twice\n", "")
     code, out, err = run("submit", "idle", "[2]", "--job-id", "twice")
     assert (code, out) == (1, "")
     assert "is taken by a job with another payload" in err
@@ -254,9 +255,8 @@ def test_a_file_is_answered_line_by_line_in_its_order(run: Run, tmp_path: Path) 
         {"result": 2},
     ]
     assert [job_id is None for job_id in ids] == [False, False, True, False, False]
-    assert (
-        err == 'microbatch submit: 2 of 5 lines were answered with an error: look for "error" in the output\n'
-    )
+    assert err.startswith("microbatch submit: 2 of 5 lines were answered with an error")
+    assert len(err.splitlines()) == 1
 
 
 def test_a_file_without_waiting_is_answered_by_one_id_a_line(run: Run, tmp_path: Path) -> None:
@@ -333,9 +333,8 @@ def test_a_file_that_takes_too_long_is_exit_4_and_every_submitted_line_is_answer
 def test_many_lines_come_back_complete_and_in_order(served: str, tmp_path: Path) -> None:
     count = 10_000
     path = write_lines(tmp_path / "jobs.jsonl", *map(str, range(count)))
-    done = ran(
-        "submit", "echo", "--file", path, "--wait", "--output", "out.jsonl", redis_url=served, here=tmp_path
-    )
+    words = ("submit", "echo", "--file", path, "--wait", "--output", "out.jsonl")
+    done = ran(*words, redis_url=served, here=tmp_path)
     assert (done.end(), done.out, done.err) == (0, [], [])
     answers = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [answer["result"] for answer in answers] == list(range(count))

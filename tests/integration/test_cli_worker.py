@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 from typing import TYPE_CHECKING
 
 import pytest
@@ -178,9 +179,9 @@ def test_a_setup_that_raises_shows_the_user_s_traceback_and_is_exit_1(here: Path
     """Not 2: a model or a database that is not there yet is worth another start."""
     done = ran("worker", "tasks:NoModel", redis_url=redis_url, here=here)
     assert done.end() == 1
-    assert [line for line in done.err if "File " in line] == [
-        f'  File "{here / "tasks.py"}", line 36, in setup'
-    ]
+    (frame,) = [line for line in done.err if "File " in line]
+    assert frame.startswith(f'  File "{here / "tasks.py"}"')
+    assert frame.endswith("in setup")
     assert done.err[-1] == "microbatch worker: setup of NoModel failed: LookupError: no \\x1bmodel"
 
 
@@ -221,8 +222,8 @@ def test_the_second_signal_hands_back_and_leaves_at_once_with_75(
         worker.tell(signal.SIGTERM)
         assert worker.end() == 75
         assert worker.err[-1] == (
-            "microbatch worker: left before its batches were done: 1 jobs were handed back, "
-            "other workers go on with them"
+            "microbatch worker: left before its batches were done and handed 1 job back: "
+            "other workers go on with it"
         )
     assert client.queue_status(queue).waiting == 1
     (here / "go").touch()
@@ -240,7 +241,7 @@ def test_past_the_drain_deadline_it_hands_back_and_leaves_with_75(
         until((here / "begun").exists, "the batch")
         worker.tell(signal.SIGTERM)
         assert worker.end() == 75
-        assert "1 jobs were handed back" in worker.err[-1]
+        assert "handed 1 job back" in worker.err[-1]
     assert client.queue_status(queue).waiting == 1
 
 
@@ -276,17 +277,12 @@ def test_usr1_tells_stacks_and_open_batches_and_changes_nothing(
 
 
 def test_a_signal_while_it_waits_for_redis_ends_it_with_0(here: Path) -> None:
-    nowhere = "unix:///tmp/microbatch-no-such-socket?db=0"
-    with Command(
-        "worker",
-        "tasks:echo",
-        "--connect-timeout-s",
-        LIMIT_S,
-        "--log-level",
-        "debug",
-        redis_url=nowhere,
-        here=here,
-    ) as worker:
-        worker.wait_for("")
-        worker.tell(signal.SIGTERM)
-        assert worker.end() == 0
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        deaf.settimeout(LIMIT_S)
+        url = f"redis://127.0.0.1:{deaf.getsockname()[1]}/0"
+        words = ("worker", "tasks:echo", "--connect-timeout-s", LIMIT_S)
+        with Command(*words, redis_url=url, here=here) as worker:
+            connection, _ = deaf.accept()  # it has asked, and gets no answer
+            with connection:
+                worker.tell(signal.SIGTERM)
+                assert worker.end() == 0

@@ -14,6 +14,7 @@ import pytest
 import redis.asyncio as aioredis
 from tests.integration.test_producer_stand_in import stand_in, working
 
+from microbatch.common import subscription
 from microbatch.producer import (
     AsyncClient,
     AuthenticationFailed,
@@ -22,7 +23,6 @@ from microbatch.producer import (
     ConnectionFailed,
     JobState,
     MicrobatchError,
-    subscription,
 )
 
 if TYPE_CHECKING:

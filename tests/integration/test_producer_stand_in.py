@@ -16,7 +16,7 @@ from microbatch.common.connection import Connection, Endpoint
 from microbatch.common.entry import Entry
 from microbatch.common.keys import QueueKeys
 from microbatch.producer import AsyncClient
-from microbatch.producer.stopping import stop
+from microbatch.common.stopping import stop
 
 __all__ = ["StandIn", "bad", "echo", "stand_in", "working"]
 

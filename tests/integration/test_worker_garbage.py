@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -124,6 +125,30 @@ async def test_an_entry_of_a_later_version_is_handed_back_uncounted_and_its_mate
     fields = fields_of(desk, desk.keys.lane("front"))
     assert (fields[b"v"], fields[b"shape"], fields[b"attempt"]) == (b"99", b"unknown", b"0")
     assert desk.held_batches() == []
+
+
+async def test_an_entry_of_a_later_version_delays_nobody_while_no_newer_worker_comes(desk: Desk) -> None:
+    desk.add_raw(v=b"99", id=b"future", client=b"c", payload=b"?")
+    async with Worker([curious], settings=quick(desk.url)):
+        for number in range(20):
+            jobs = desk.submit(number)
+            await until(lambda jobs=jobs: desk.are_final(jobs), 0.6, "a job beside a newer one")  # type: ignore[misc]
+
+    assert desk.redis.xlen(desk.keys.lane("front")) == 1
+    assert desk.held_batches() == []
+
+
+async def test_many_entries_of_a_later_version_are_not_passed_round_in_a_tight_loop(desk: Desk) -> None:
+    for number in range(40):
+        desk.add_raw(v=b"99", id=b"f%d" % number, client=b"c", payload=b"?")
+    async with Worker([curious], settings=quick(desk.url)):
+        await until(lambda: desk.redis.xlen(desk.keys.lane("front")), 5)
+        desk.reset_statistics()
+        await asyncio.sleep(1.0)  # how much it does in a second is what is asked
+        calls = desk.script_calls()
+
+    assert calls <= 12
+    assert desk.status().waiting == 40
 
 
 async def test_an_entry_that_was_added_twice_gives_one_result_and_costs_its_mates_none(desk: Desk) -> None:

@@ -90,7 +90,7 @@ async def test_a_user_without_the_right_to_the_wake_channels_fails_to_start_and_
 ) -> None:
     worker = Worker([Recorder()], settings=quick(user_url("resetchannels"), command_timeout_s=0.6))
 
-    with pytest.raises(ConnectionFailed, match="wake channels"):
+    with pytest.raises(ConnectionFailed, match="No permissions to access a channel"):
         await asyncio.wait_for(worker.start(), 10)
 
     assert asyncio.all_tasks() == {asyncio.current_task()}

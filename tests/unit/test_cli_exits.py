@@ -8,6 +8,7 @@ import pytest
 
 from microbatch.common import errors
 from microbatch.console.exits import ExitCode, UsageError, refusal_of
+from microbatch.console.json_values import BadJson
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,6 +41,7 @@ def all_errors(
         (errors.SettingsError("no"), 2),
         (errors.ProcessorError("no"), 2),
         (UsageError("no"), 2),
+        (BadJson("nested too deep to be shown"), 1),
         (errors.ResultNotFound(JOB), 3),
         (UsageError("no", ExitCode.NOT_FOUND), 3),
         (errors.ResultTimeout(JOB, 1), 4),

@@ -268,9 +268,13 @@ async def test_entries_for_newer_workers_are_not_taken_back_in_a_tight_loop(
 
     monkeypatch.setattr(claimer_module, "asyncio", SimpleNamespace(sleep=sleep))
     redis.answers = [a_batch(newer=True)]
-    loop = Loop(redis, slots=1)
+    loop = Loop(redis, slots=2)
     loop.start()
-    await until(lambda: loop.begun, 2)
+    await until(lambda: loop.begun and loop.claimer.is_idle, 2)
+    assert not pauses  # one is held without a slot, and delays nobody
+
+    redis.answers = [a_batch(newer=True)]
+    loop.ledger.park(loop.begun[0])
     await until(lambda: pauses, 2)
 
     assert max(pauses) >= 0.5

@@ -54,6 +54,19 @@ async def test_slots_are_counted_one_per_batch() -> None:
         task.cancel()
 
 
+async def test_a_parked_batch_is_held_without_a_slot_until_it_is_struck() -> None:
+    ledger = Ledger(1, lambda: None)
+    task = asyncio.create_task(_forever())
+    ledger.enter("b1", task)
+
+    ledger.park("b1")
+    assert (ledger.has_free_slot, ledger.has_parked, ledger.running) == (True, True, 0)
+    assert ledger.batch_ids() == ["b1"]  # the heartbeat must not take it for an orphan
+    ledger.strike("b1")
+    assert (ledger.batch_ids(), ledger.has_parked, ledger.running) == ([], False, 0)
+    task.cancel()
+
+
 # --- bell -----------------------------------------------------------------------------------
 
 

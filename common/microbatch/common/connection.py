@@ -121,6 +121,9 @@ class Connection:
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
         options = _options(endpoint) | _parse(endpoint.url)
+        # `_insist` bounds the time. redis-py's own bound (5 s where none is given) sends through `wait_for`,
+        # which on some Pythons loses a cancellation.
+        options["socket_timeout"] = None
         options["connection_class"] = _PACKING[options["connection_class"]]
         if options["connection_class"] is _Unix:
             del options["socket_keepalive"]

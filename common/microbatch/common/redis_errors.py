@@ -34,6 +34,7 @@ __all__ = ["FOREIGN_ERRORS", "Verdict", "translated", "verdict"]
 FOREIGN_ERRORS = (RedisError, OSError, TimeoutError)
 """What a call through redis-py can raise for reasons of the network or the server."""
 
+_REFUSED = (AuthenticationError, AuthorizationError, NoPermissionError)
 _PASSING = ("BUSY ", "LOADING", "MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "ERR max n")
 _MOVED_AWAY = ("READONLY", "UNBLOCKED")
 
@@ -53,15 +54,22 @@ class Verdict(Enum):
 
 def verdict(error: BaseException) -> Verdict:
     """Sort one error."""
+    error = _inner(error)
     if isinstance(error, NoScriptError):
         return Verdict.LOAD
-    if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError | OutOfMemoryError):
+    if isinstance(error, (*_REFUSED, OutOfMemoryError)):
         return Verdict.REFUSE
     if isinstance(
         error, RedisConnectionError | RedisTimeoutError | MaxConnectionsError | OSError | TimeoutError
     ):
         return Verdict.RETRY
     return _verdict_by_words(str(error)) if isinstance(error, ResponseError) else Verdict.REFUSE
+
+
+def _inner(error: BaseException) -> BaseException:
+    """What a connection error is about: over a unix socket redis-py wraps a refused password in one."""
+    cause = error.__cause__
+    return cause if isinstance(error, RedisConnectionError) and isinstance(cause, _REFUSED) else error
 
 
 def _verdict_by_words(words: str) -> Verdict:
@@ -75,9 +83,9 @@ def _verdict_by_words(words: str) -> Verdict:
 
 def translated(error: BaseException, where: str) -> MicrobatchError:
     """The error that a user sees. `where` is the redacted URL."""
+    error = _inner(error)
     words = str(error)
-    refused = isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError)
-    if refused or words.startswith(("WRONGPASS", "NOAUTH", "NOPERM")):
+    if isinstance(error, _REFUSED) or words.startswith(("WRONGPASS", "NOAUTH", "NOPERM")):
         return AuthenticationFailed(f"Redis at {where} refused: {words}")
     if isinstance(error, OutOfMemoryError) or "OOM command not allowed" in words:
         return ServerFull(f"Redis at {where} is out of memory (maxmemory); nothing was accepted")

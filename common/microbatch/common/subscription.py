@@ -1,8 +1,11 @@
 """One pub/sub connection that mends itself and says when it did.
 
-Rule: a message is only a hint. redis-py would reconnect silently and lose what was published meanwhile, so
-the connection is rebuilt here, and `on_connected` is called after every (re)subscription: whoever relies on
-messages looks at the records then. A silent connection is probed, so that a half-open socket is found.
+Rule: a message is only a hint. redis-py would reconnect silently and lose what was published meanwhile,
+so the connection is rebuilt here, and `on_connected` is called after every (re)subscription: whoever
+relies on messages looks at the records then. A silent connection is pinged, so that a half-open socket is
+found.
+
+It never interprets a message, and never lets redis-py reconnect or resubscribe by itself.
 """
 
 from __future__ import annotations
@@ -10,29 +13,35 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
 
 from microbatch.common.connection import Connection, backoff_s
-from microbatch.common.redis_errors import FOREIGN_ERRORS
+from microbatch.common.errors import ClientClosed
+from microbatch.common.redis_errors import FOREIGN_ERRORS, Verdict, translated, verdict
+from microbatch.common.stopping import stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from redis.asyncio.client import PubSub
 
+    from microbatch.common.errors import MicrobatchError
+
 __all__ = ["Subscription"]
 
 log = logging.getLogger("microbatch.common")
-PROBE_S = 5.0
+PING_EVERY_S = 5.0
+SILENT_AFTER_S = 2.2 * PING_EVERY_S
 
 
 class Subscription:
-    """Channels of one process, over one connection.
+    """Channels of one client, over one connection that opens with the first of them.
 
     Args:
         connection: Whose server to subscribe at.
         on_message: Called on the loop with (channel, data); must not raise and must not block.
-        on_connected: Called on the loop whenever all channels are subscribed (again).
+        on_connected: Called on the loop whenever all channels are subscribed again.
     """
 
     def __init__(
@@ -44,73 +53,118 @@ class Subscription:
         self._connection = connection
         self._on_message = on_message
         self._on_connected = on_connected
-        self._channels: dict[str, asyncio.Event] = {}
-        self._pubsub: PubSub | None = None
+        self._channels: dict[bytes, asyncio.Future[MicrobatchError | None]] = {}
+        self._line: Any = None  # redis-py's connection below the PubSub, while it is usable
+        self._last_heard_s = 0.0
+        self._last_error: BaseException = TimeoutError("no answer to SUBSCRIBE")
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
 
-    async def add(self, *channels: str) -> None:
-        """Subscribe, and return once the server has confirmed; what is published after that arrives."""
-        fresh = [name for name in channels if name not in self._channels]
-        for name in fresh:
-            self._channels[name] = asyncio.Event()
-        if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="microbatch-subscription")
-        elif fresh and self._pubsub is not None:
-            # A failure here is the reader's to mend: it subscribes to all channels again.
-            with contextlib.suppress(*FOREIGN_ERRORS):
-                await self._pubsub.subscribe(*fresh)
-        for name in channels:
-            await self._channels[name].wait()
+    async def add(self, channel: str, *, timeout_s: float) -> None:
+        """Subscribe, and return once the server has confirmed; what is published after that arrives.
+
+        Raises:
+            ConnectionFailed: No confirmation within `timeout_s`, or the server refused.
+            ClientClosed: It was closed.
+        """
+        if self._closed:
+            raise ClientClosed
+        name = channel.encode()
+        confirmed = self._channels.get(name)
+        if confirmed is None:
+            confirmed = self._channels[name] = asyncio.get_running_loop().create_future()
+            if self._task is None:
+                self._task = asyncio.create_task(self._run(), name="microbatch-subscription")
+            elif self._line is not None:
+                # A failure here is the reader's to mend: it subscribes to all channels again.
+                with contextlib.suppress(*FOREIGN_ERRORS):
+                    await self._send("SUBSCRIBE", name)
+        await asyncio.wait((confirmed,), timeout=timeout_s)  # not wait_for: others wait for it as well
+        if not confirmed.done():
+            raise translated(self._last_error, self._connection.endpoint.shown) from self._last_error
+        error = confirmed.result()
+        if error is not None:
+            raise error
 
     async def close(self) -> None:
-        """Stop listening."""
+        """Stop listening; whoever waits for a confirmation gets `ClientClosed`."""
+        self._closed = True
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await stop(self._task)
             self._task = None
+        for confirmed in self._channels.values():
+            if not confirmed.done():
+                confirmed.set_result(ClientClosed())
+
+    async def _send(self, *command: str | bytes) -> None:
+        # `send_command` would connect a lost line again, without its channels.
+        if self._line is not None and self._line.is_connected:
+            await self._line.send_command(*command, check_health=False)
 
     async def _run(self) -> None:
         failures = 0
-        while True:
+        while self._channels:
             pubsub = self._connection.pubsub()
+            patience = asyncio.timeout(self._connection.endpoint.command_timeout_s)
+            probe: asyncio.Task[None] | None = None
             try:
-                known = tuple(self._channels)
-                await pubsub.subscribe(*known)
-                self._pubsub = pubsub
-                late = [name for name in self._channels if name not in known]
-                if late:  # added while the first subscription was on its way
-                    await pubsub.subscribe(*late)
-                await self._listen(pubsub)
+                async with patience:
+                    await pubsub.connect()
+                    self._line = pubsub.connection
+                    await self._send("SUBSCRIBE", *self._channels)
+                    await self._listen(self._channels.copy())
+                    failures = 0
+                    self._on_connected()
+                    patience.reschedule(None)
+                    probe = asyncio.create_task(self._probe(patience), name="microbatch-probe")
+                    await self._listen({})
             except FOREIGN_ERRORS as error:
-                log.warning("subscription lost (%s); subscribing again", type(error).__name__)
-                failures += 1
+                self._note(error)
             finally:
-                self._pubsub = None
-                for confirmed in self._channels.values():
-                    confirmed.clear()
-                with contextlib.suppress(*FOREIGN_ERRORS):
-                    await asyncio.shield(asyncio.ensure_future(pubsub.aclose()))
+                self._line = None
+                await self._hang_up(pubsub, probe)
             await asyncio.sleep(backoff_s(failures))
+            failures += 1
+        self._task = None
 
-    async def _listen(self, pubsub: PubSub) -> None:
-        connected = False
-        probed = False
-        while True:
-            reply = await pubsub.parse_response(block=False, timeout=PROBE_S)
-            if reply is None:
-                if probed:
-                    raise TimeoutError("a silent connection")
-                await pubsub.ping()
-                probed = True
-                continue
-            probed = False
-            kind = reply[0] if isinstance(reply, list) else b"pong"
+    async def _listen(self, unconfirmed: dict[bytes, asyncio.Future[MicrobatchError | None]]) -> None:
+        """Read until none of `unconfirmed` is left, or for ever where it was empty."""
+        once = bool(unconfirmed)
+        read, now_s = self._line.read_response, asyncio.get_running_loop().time
+        while unconfirmed or not once:
+            reply = await read(timeout=math.inf)
+            self._last_heard_s = now_s()
+            kind = reply[0] if type(reply) is list else None
             if kind == b"message":
                 self._on_message(reply[1], reply[2])
             elif kind == b"subscribe":
-                name = reply[1].decode()
-                if name in self._channels:
-                    self._channels[name].set()
-                if not connected and all(confirmed.is_set() for confirmed in self._channels.values()):
-                    connected = True
-                    self._on_connected()
+                unconfirmed.pop(reply[1], None)
+                confirmed = self._channels.get(reply[1])
+                if confirmed is not None and not confirmed.done():
+                    confirmed.set_result(None)
+
+    async def _probe(self, patience: asyncio.Timeout) -> None:
+        """Ping a line, and end the patience with one that stays silent."""
+        now_s = asyncio.get_running_loop().time
+        with contextlib.suppress(*FOREIGN_ERRORS):  # the reader sees the same error and mends it
+            while now_s() - self._last_heard_s < SILENT_AFTER_S:
+                await self._send("PING")
+                await asyncio.sleep(PING_EVERY_S)
+            patience.reschedule(now_s())
+
+    def _note(self, error: BaseException) -> None:
+        self._last_error = error
+        log.warning("subscription lost (%s); subscribing again", type(error).__name__)
+        if verdict(error) is not Verdict.REFUSE:
+            return
+        # Waiting does not help those that were never confirmed, and they would break the line for all others.
+        for name, confirmed in list(self._channels.items()):
+            if not confirmed.done():
+                del self._channels[name]
+                confirmed.set_result(translated(error, self._connection.endpoint.shown))
+
+    async def _hang_up(self, pubsub: PubSub, probe: asyncio.Task[None] | None) -> None:
+        if probe is not None:
+            await stop(probe)
+        with contextlib.suppress(*FOREIGN_ERRORS):
+            await pubsub.aclose()

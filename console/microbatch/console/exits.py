@@ -77,6 +77,7 @@ def refusal_of(error: BaseException) -> Refusal:
 def _table() -> Iterator[tuple[type[Exception], ExitCode, str]]:
     """Error, exit code, and what to do. The first class that fits decides, so the special ones come first."""
     from microbatch.common import errors  # noqa: PLC0415 - takes long, and help never fails
+    from microbatch.console.json_values import BadJson  # noqa: PLC0415 - as above
 
     yield from (
         (errors.AuthenticationFailed, ExitCode.USAGE, _PASSWORD),
@@ -95,6 +96,7 @@ def _table() -> Iterator[tuple[type[Exception], ExitCode, str]]:
         (errors.ServerFull, ExitCode.FAILED, "raise maxmemory, or let the workers catch up"),
         (errors.SubmitError, ExitCode.FAILED, ""),
         (errors.ProtocolError, ExitCode.FAILED, "something else writes to these keys"),
+        (BadJson, ExitCode.FAILED, ""),  # a result: a payload's is wrong usage
         (errors.SettingsError, ExitCode.USAGE, "`microbatch config` shows what is in force"),
         (errors.ProcessorError, ExitCode.USAGE, ""),
         (errors.EmbeddedServerError, ExitCode.REDIS_UNREACHABLE, ""),

@@ -142,7 +142,9 @@ class FileSubmission:
         except SubmitTimeout as error:
             self.timed_out = True
             return error
-        except (BadJson, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            return PayloadError(f"not UTF-8: {error.reason} at byte {error.start + 1}")
+        except BadJson as error:
             return PayloadError(str(error))
         except _OF_THIS_JOB_ONLY as error:
             return error
@@ -163,7 +165,12 @@ class FileSubmission:
             self.failed += 1
             return json_text(error_line(None, told))
         if self._manner.wait:
-            return json_text(await self._outcome(told))
+            outcome = await self._outcome(told)
+            try:
+                return json_text(outcome)
+            except BadJson as error:
+                self.failed += 1
+                return json_text(error_line(told.id, error))
         if self._manner.json:
             return json_text({"id": told.id, "queue": told.queue, "result_key": told.result_key})
         return told.id

@@ -96,18 +96,15 @@ def main(argv: Sequence[str] | None = None) -> int:
             code = _run(prog, words)
             sys.stdout.flush()
         except BrokenPipeError:
-            _forget_stdout()
-            return ExitCode.BROKEN_PIPE
+            code = ExitCode.BROKEN_PIPE
         except KeyboardInterrupt:
-            return ExitCode.INTERRUPTED
+            code = ExitCode.INTERRUPTED
         except Exception as error:  # noqa: BLE001 - the end of the line: every error becomes an exit code
             if "--traceback" in words:
                 show_traceback([*traceback.format_exception(error), getattr(error, "error_traceback", "")])
-            if isinstance(error, OSError):
-                _forget_stdout()
-            refusal = refusal_of(error)
-            complain(prog, refusal.sentence)
-            return refusal.code
+            code, sentence = refusal_of(error)
+            complain(prog, sentence)
+    _flush_or_forget()
     return code
 
 
@@ -170,7 +167,10 @@ def _one_line_warnings(prog: str) -> Iterator[None]:
         yield
 
 
-def _forget_stdout() -> None:
-    """Nobody reads our output any more: let the interpreter's last flush go nowhere."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _flush_or_forget() -> None:
+    """Where nobody can take our output any more, let the interpreter's last flush go nowhere."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -159,7 +159,7 @@ async def _submit_file(arguments: argparse.Namespace) -> int:
                 await submission.run(lines)
             except MicrobatchError as error:
                 code, sentence = refusal_of(error)
-                raise UsageError(f"{sentence}; answered before: {submission.done:,} lines", code) from error
+                raise UsageError(f"{sentence}; lines answered before: {submission.done:,}", code) from error
     return _told(submission.done, submission.failed, timed_out=submission.timed_out)
 
 

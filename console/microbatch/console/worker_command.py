@@ -77,7 +77,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Work until told to leave."""
-    # The heavy part of the command; its help does without.
     from microbatch.common.errors import DrainTimeout, ProcessorError
     from microbatch.console.loading import load_processor, show_user_traceback
     from microbatch.console.logs import log_to_stderr
@@ -97,10 +96,11 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         worker.run(burst=arguments.burst)
     except DrainTimeout as error:
+        jobs, them = ("job", "it") if error.handed_back == 1 else ("jobs", "them")
         complain(
             "microbatch worker",
-            f"left before its batches were done: {error.handed_back} jobs were handed back, "
-            "other workers go on with them",
+            f"left before its batches were done and handed {error.handed_back} {jobs} back: "
+            f"other workers go on with {them}",
         )
         _leave_at_once(ExitCode.HANDED_BACK)
     except ProcessorError as error:

@@ -27,7 +27,7 @@ from microbatch.common.errors import (
 from microbatch.common.identifiers import check_local_id, new_local_id, payload_digest
 from microbatch.common.keys import KNOWN_QUEUES
 from microbatch.common.scripts import NewJob, SubmitCode
-from microbatch.producer.stopping import stop
+from microbatch.common.stopping import stop
 from microbatch.producer.submitter import Submitter
 from microbatch.producer.ticket import NOT_REGISTERED, Ticket
 

@@ -1,7 +1,7 @@
 """The asynchronous client: what producers use inside an event loop.
 
-Rule: it only wires; every public method is a few lines over the part that does the work. One client
-serves any number of tasks of one loop; their submits share round trips. It never holds on to a job that was dropped.
+Rule: it only wires; every public method is a few lines over the part that does the work. It never holds
+on to a job that the caller dropped.
 """
 
 from __future__ import annotations
@@ -192,7 +192,6 @@ class AsyncClient:
             PayloadError: A payload cannot travel. Its chunk (at most 256 jobs) and all after it were not
                 sent; a note on the error says how many jobs were accepted before.
             MicrobatchError: As from `submit`, with such a note; jobs in the air may have been accepted too.
-            ValueError: As from `submit`.
         """
         admission = self._opened().admission
         terms = admission.terms(SubmitOptions(on_full, timeout_s, headers, result_ttl_s))
@@ -246,7 +245,6 @@ class AsyncClient:
                 succeeded. The others go on.
             ResultTimeout: Some jobs have no result within `timeout_s`.
             MicrobatchError: As from `submit_many`.
-            ValueError: As from `submit`.
         """
         deadline = Deadline.after(timeout_s, SystemClock())
         jobs = await self.submit_many(queue, payloads, on_full="wait", timeout_s=timeout_s)

@@ -19,7 +19,7 @@ from microbatch.common.codec import decode
 from microbatch.common.errors import MicrobatchError, ProtocolError, ResultNotFound, ServerFull
 from microbatch.common.states import FINAL_STATES
 from microbatch.common.status import JobStatus, parse_status
-from microbatch.producer.stopping import stop
+from microbatch.common.stopping import stop
 from microbatch.producer.ticket import NOT_REGISTERED, Ticket
 
 if TYPE_CHECKING:

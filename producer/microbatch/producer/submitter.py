@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from microbatch.common import scripts
 from microbatch.common.errors import ClientClosed
+from microbatch.common.stopping import stop
 from microbatch.producer.coalescer import Coalescer, FlightLimits
-from microbatch.producer.stopping import stop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

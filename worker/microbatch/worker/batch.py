@@ -26,7 +26,7 @@ BatchResults = Sequence[R | Exception] | Mapping[str, R | Exception]
 """What `process` answers: one result per job in order, or by job id; an exception fails that job alone."""
 
 
-class Retry(Exception):  # noqa: N818 - the public name; it asks for something, it is not an error
+class Retry(Exception):
     """Ask for another run: returned in a job's place, or raised for the whole batch.
 
     Attributes:

@@ -105,9 +105,10 @@ class Claimer:
         self._failures = 0
         if isinstance(reply, Claimed):
             self._batch_id = new_batch_id()
+            is_one_more = self._ledger.has_parked and any(entry.newer for entry in reply.entries)
             self._on_batch(batch_id, reply)
-            if any(entry.newer for entry in reply.entries):
-                await asyncio.sleep(NEWER_PAUSE_S)  # newer workers first, or it comes straight back
+            if is_one_more:  # many for newer workers: what is held for them must not grow
+                await asyncio.sleep(NEWER_PAUSE_S)
             return
         self._ledger.expect(None)
         await self._sleep(reply)

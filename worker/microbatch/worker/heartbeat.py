@@ -108,8 +108,9 @@ class Heartbeat:
                 continue
             self._was_stalled = False
             self._vitality.beat_begins(now_s)
-            reached = [self._reaches(agent) for agent in list(self._agents)]
-            if all(reached):
+            if all(
+                self._reaches(agent) for agent in list(self._agents)
+            ):  # not on to the next where one is not
                 self._vitality.beat_succeeded()
             else:
                 self._vitality.beat_failed()

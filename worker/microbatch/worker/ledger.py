@@ -29,16 +29,22 @@ class Ledger:
         self._on_free_slot = on_free_slot
         self._claiming: str | None = None
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._parked: set[str] = set()
 
     @property
     def has_free_slot(self) -> bool:
         """Whether another batch may be claimed."""
-        return len(self._running) < self.slots
+        return self.running < self.slots
 
     @property
     def running(self) -> int:
-        """How many batches are in flight."""
-        return len(self._running)
+        """How many batches are in flight, each in a slot."""
+        return len(self._running) - len(self._parked)
+
+    @property
+    def has_parked(self) -> bool:
+        """Whether a batch is held without a slot."""
+        return bool(self._parked)
 
     @property
     def claiming(self) -> str | None:
@@ -59,9 +65,15 @@ class Ledger:
         self._running[batch_id] = task
         self._claiming = None
 
+    def park(self, batch_id: str) -> None:
+        """The batch is processed, and what it has for newer workers is held a while: its slot is free."""
+        self._parked.add(batch_id)
+        self._on_free_slot()
+
     def strike(self, batch_id: str) -> None:
         """The batch is settled, or handed back."""
         self._running.pop(batch_id, None)
+        self._parked.discard(batch_id)
         self._on_free_slot()
 
     def tasks(self) -> dict[str, asyncio.Task[None]]:

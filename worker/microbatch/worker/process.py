@@ -1,8 +1,9 @@
 """A worker as a process: its loop in a thread, its signals in the main thread.
 
 Rule: Python runs signal handlers in the main thread, so that thread does nothing else: a processor that
-blocks the loop cannot make the second signal deaf. The first TERM or INT drains; a second one, or the deadline,
-hands the rest back over the heartbeat's connection and leaves at once. TSTP quiets, CONT resumes, USR1 dumps.
+blocks the loop cannot make the second signal deaf. The first TERM or INT drains; a second one, or the
+deadline, hands the rest back over the heartbeat's connection and leaves at once. TSTP quiets, CONT resumes,
+USR1 dumps.
 """
 
 from __future__ import annotations

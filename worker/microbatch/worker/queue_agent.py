@@ -30,6 +30,7 @@ __all__ = ["AgentParts", "QueueAgent"]
 
 log = logging.getLogger("microbatch.worker")
 CANCEL_GRACE_S = 1.0
+NEWER_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,8 +168,11 @@ class QueueAgent:
             self._begun.add(batch_id)
             batch = Batch(batch_id, self.settings.queue, cast("BatchReason", claimed.reason), sorted_.jobs)
             outcomes = await self.runner.run(batch, sorted_.entries)
-        await self._settler.settle(facts, outcomes, close=not sorted_.newer)
+        if outcomes or not sorted_.newer:
+            await self._settler.settle(facts, outcomes, close=not sorted_.newer)
         if sorted_.newer:
+            self.ledger.park(batch_id)  # they would come straight back; newer workers come first
+            await asyncio.sleep(NEWER_PAUSE_S)
             log.warning(
                 "queue %s: handed %d jobs of a later version back", self.settings.queue, sorted_.newer
             )

@@ -79,7 +79,7 @@ def _deliver(future: asyncio.Future[Any], result: Any, error: BaseException | No
         future.set_exception(ProcessorExit(error))
 
 
-class ProcessorExit(Exception):  # noqa: N818 - it carries an exit, it is not one of ours
+class ProcessorExit(Exception):
     """A processor raised SystemExit, KeyboardInterrupt or the like; `raised` is what it raised."""
 
     def __init__(self, raised: BaseException) -> None:

@@ -142,11 +142,8 @@ class Worker:
                 bell.ring()
 
         self._subscription = Subscription(connection, woken, connected)
-        try:
-            async with asyncio.timeout(self.settings.command_timeout_s):
-                await self._subscription.add(*[channel.decode() for channel in bells])
-        except TimeoutError as error:
-            raise ConnectionFailed(f"Redis at {endpoint.shown} did not confirm the wake channels") from error
+        for channel in bells:
+            await self._subscription.add(channel.decode(), timeout_s=self.settings.command_timeout_s)
         for agent in self._agents:
             await agent.join()
         blocking = BlockingConnection(

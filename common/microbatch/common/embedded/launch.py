@@ -33,7 +33,7 @@ _LOG_LIMIT_BYTES = 1 << 20
 _BASE_LIMIT_BYTES = 50  # a socket's path has 103 bytes on macOS, `_socket_dir` adds up to 53
 
 
-class DirectoryGone(Exception):  # noqa: N818 - not an error: the caller takes another directory
+class DirectoryGone(Exception):
     """The private directory was removed, because its last user left."""
 
 
