@@ -203,6 +203,8 @@ def test_the_first_signal_finishes_what_was_begun_and_claims_nothing_new(
         until((here / "begun").exists, "the batch")
         worker.tell(number)
         worker.wait_for("draining")
+        worker.tell(signal.SIGUSR1)  # signals are served in turn: after its line, the drain has begun
+        worker.wait_for("SIGUSR1")
         (here / "go").touch()
         assert worker.end() == 0
     assert first.result(timeout_s=5) == 1

@@ -37,7 +37,10 @@ if held then return repeat_claim(held) end
 redis.call('ZREM', Q .. 'idle', worker)  -- first write: it frees, so a full server still lets work leave
 
 local tokens, bytes, answer = {}, 0, {'batch', '', now_ms}
-local tombstones = redis.call('SCARD', Q .. 'tombstones')
+-- One look at what is rare; each command costs a cold server more than all the Lua here.
+local rare = redis.call('EXISTS', lane_key('solo'), lane_key('front'), Q .. 'tombstones') > 0
+local tombstones = rare and redis.call('SCARD', Q .. 'tombstones') or 0
+local exhausted = false  -- whether the last read took all that its lane had
 
 local function read(lane, count)
   local command = {'XREADGROUP', 'GROUP', GROUP, worker, 'COUNT', count, 'STREAMS', lane_key(lane), '>'}
@@ -88,7 +91,8 @@ local function take(lane, room)
         bytes = bytes + bytes_of(entry[2])
       end
     end
-    if #entries < ask then break end
+    exhausted = #entries < ask
+    if exhausted then break end
     ask = math.min(room - #kept, bytes > max_bytes / 64 and FIRST_READ or room)
   end
   if #kept > 0 then
@@ -110,28 +114,59 @@ local function close_batch(reason)
   -- Whoever holds jobs can be found dead, also one that was taken over or has left and claims once more.
   redis.call('ZADD', Q .. 'workers', 'NX', int(now_ms), worker)
   if is_watched_by_me() then redis.call('DEL', Q .. 'watcher') end
-  if waiting_jobs() > 0 then wake(false) end  -- the rest needs a worker too, due now or later
   return answer
 end
 
+-- What a claim leaves needs a worker too, due now or later.
+local function wake_for_the_rest()
+  if waiting_jobs() > 0 then wake(false) end
+end
+
+local function close_main()
+  local reason = 'wait'
+  if #tokens >= max_size then reason = 'size' elseif bytes >= max_bytes then reason = 'budget' end
+  close_batch(reason)
+  if not exhausted then wake_for_the_rest() end  -- front and solo were found empty before
+  return answer
+end
+
+local function go_idle()
+  if is_watched_by_me() then redis.call('DEL', Q .. 'watcher') end
+  redis.call('ZADD', Q .. 'idle', int(now_ms), worker)
+  return {'idle'}
+end
+
 -- 1. Suspects run alone.
-if redis.call('XLEN', lane_key('solo')) > 0 then
+if rare and redis.call('XLEN', lane_key('solo')) > 0 then
   local failed = take('solo', 1)
   if failed then return failed end
-  if #tokens > 0 then return close_batch('recovery') end
+  if #tokens > 0 then
+    close_batch('recovery')
+    wake_for_the_rest()
+    return answer
+  end
 end
 
 -- 2. What was handed back or taken over has waited already; fresh jobs fill its batch up.
-if redis.call('XLEN', lane_key('front')) > 0 then
+if rare and redis.call('XLEN', lane_key('front')) > 0 then
   local failed = take('front', max_size)
   if failed then return failed end
   if #tokens > 0 then
     if #tokens < max_size then take('main', max_size - #tokens) end
-    return close_batch('recovery')
+    close_batch('recovery')
+    wake_for_the_rest()
+    return answer
   end
 end
 
--- 3. New jobs: due when enough of them wait, or when the oldest has waited long enough.
+-- 3. New jobs: due when enough of them wait, or when the oldest has waited long enough. Where nothing has to
+-- wait, whatever is there is due, and the read alone tells.
+if max_wait_us == 0 and tombstones == 0 then
+  local failed = take('main', max_size)
+  if failed then return failed end
+  if #tokens > 0 then return close_main() end
+  return go_idle()
+end
 local waiting, delivered = backlog('main')
 local oldest
 while true do
@@ -151,11 +186,7 @@ if oldest then
   if enough or age_us >= max_wait_us or age_us < 0 then  -- an id in the future counts as due
     local failed = take('main', max_size)
     if failed then return failed end
-    if #tokens > 0 then
-      local reason = 'wait'
-      if #tokens >= max_size then reason = 'size' elseif bytes >= max_bytes then reason = 'budget' end
-      return close_batch(reason)
-    end
+    if #tokens > 0 then return close_main() end
   else
     local mine, watcher = is_watched_by_me()
     if mine or not watcher then
@@ -166,7 +197,4 @@ if oldest then
     end
   end
 end
-
-if is_watched_by_me() then redis.call('DEL', Q .. 'watcher') end
-redis.call('ZADD', Q .. 'idle', int(now_ms), worker)
-return {'idle'}
+return go_idle()

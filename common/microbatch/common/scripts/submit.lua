@@ -15,8 +15,11 @@ local client, max_length, count = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local NEW, SAME, CONFLICT, FULL, WRONG_TYPE = 0, 1, 2, 3, 4
 local main = lane_key('main')
 
-local length = redis.call('XLEN', main) + redis.call('XLEN', lane_key('front'))
-  + redis.call('XLEN', lane_key('solo')) + redis.call('ZCARD', Q .. 'scheduled')
+local length = call('XLEN', main)
+if call('EXISTS', lane_key('front'), lane_key('solo'), Q .. 'scheduled') > 0 then  -- rare, so looked at once
+  length = length + call('XLEN', lane_key('front')) + call('XLEN', lane_key('solo'))
+    + call('ZCARD', Q .. 'scheduled')
+end
 local room = max_length - length
 local accepted, codes, lane_known = 0, nil, false
 local enqueued_ms = int(now_ms)
