@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import signal
+import threading
 import time
 from typing import Any
 
@@ -67,6 +69,13 @@ async def blocks_the_loop_once(batch: Batch[Any]) -> list[str]:
     """The same, as a call that takes the whole event loop with it."""
     if _is_first_run(batch):
         time.sleep(HANG_S)  # noqa: ASYNC251 - the mistake that this is about
+    return _answers(batch)
+
+
+@batch_processor(queue=QUEUE)
+def terminates_its_own_thread(batch: Batch[Any]) -> list[str]:
+    """The system may give a process's signal to any of its threads; here it is surely not the main one."""
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
     return _answers(batch)
 
 

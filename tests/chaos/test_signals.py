@@ -50,6 +50,16 @@ def test_an_idle_worker_leaves_at_once(desk: Desk, tmp_path: Path) -> None:
         assert member.exit_code(AT_ONCE_S) == 0
 
 
+def test_a_signal_that_another_thread_received_is_not_lost(desk: Desk, tmp_path: Path) -> None:
+    with Fleet(desk, tmp_path, "terminates_its_own_thread", max_wait_ms=0) as fleet:
+        member = fleet.start().ready()
+        ids = desk.submit(1)
+
+        assert member.exit_code(5) == 0, member.log
+
+    assert desk.result(ids[0]) == digest(1)
+
+
 def test_a_signal_during_the_start_ends_it_cleanly(desk: Desk, tmp_path: Path) -> None:
     with Fleet(
         desk, tmp_path, "digests", redis_url="unix:///nonexistent.sock", connect_timeout_s=60

@@ -15,7 +15,6 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import hiredis
 import redis
 import redis.asyncio as aioredis
 from redis.asyncio import connection as aioconnection
@@ -24,20 +23,18 @@ from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 
 from microbatch.common.errors import SettingsError
+from microbatch.common.lines import Lines, packing
 from microbatch.common.redis_errors import FOREIGN_ERRORS, Verdict, translated, verdict
 from microbatch.common.settings import redact_url
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from microbatch.common.scripts.script import Call
+    from microbatch.common.scripts.script import Call, Script
 
 __all__ = ["BlockingConnection", "Connection", "Endpoint", "backoff_s"]
 
 T = TypeVar("T")
 BACKOFF_FIRST_S = 0.02
 BACKOFF_MOST_S = 0.5
-POOL_SIZE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,32 +62,6 @@ def backoff_s(failures: int) -> float:
     return random.uniform(0, min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2 ** min(failures, 10)))  # noqa: S311 - jitter
 
 
-class _Packing:
-    """Encode commands in C: redis-py's asyncio connections do it in Python, per argument."""
-
-    def pack_command(self, *args: Any) -> list[bytes]:
-        return [hiredis.pack_command(args)]
-
-
-class _Tcp(_Packing, aioconnection.Connection):
-    pass
-
-
-class _Tls(_Packing, aioconnection.SSLConnection):
-    pass
-
-
-class _Unix(_Packing, aioconnection.UnixDomainSocketConnection):
-    pass
-
-
-_PACKING: dict[type, type] = {
-    aioconnection.Connection: _Tcp,
-    aioconnection.SSLConnection: _Tls,
-    aioconnection.UnixDomainSocketConnection: _Unix,
-}
-
-
 def _options(endpoint: Endpoint) -> dict[str, Any]:
     return {
         "protocol": 2,
@@ -116,7 +87,7 @@ def _parse(url: str) -> dict[str, Any]:
 
 
 class Connection:
-    """Runs calls for one event loop, over a pool of connections that open when they are needed."""
+    """Runs calls for one event loop, over lines that open when they are needed."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
@@ -124,11 +95,12 @@ class Connection:
         # `_insist` bounds the time. redis-py's own bound (5 s where none is given) sends through `wait_for`,
         # which on some Pythons loses a cancellation.
         options["socket_timeout"] = None
-        options["connection_class"] = _PACKING[options["connection_class"]]
-        if options["connection_class"] is _Unix:
+        if options["connection_class"] is aioconnection.UnixDomainSocketConnection:
             del options["socket_keepalive"]
-        pool = aioredis.BlockingConnectionPool(max_connections=POOL_SIZE, timeout=None, **options)
+        options["connection_class"] = packing(options["connection_class"])
+        pool = aioredis.ConnectionPool(**options)
         self._redis: aioredis.Redis = aioredis.Redis.from_pool(pool)
+        self._lines = Lines(pool)
 
     async def run(self, call: Call[T], *, timeout_s: float | None = None) -> T:
         """Run a script, repeating it while errors may pass.
@@ -141,60 +113,53 @@ class Connection:
             ConnectionFailed: No answer in time.
             ServerError: An answer that repeating cannot mend.
         """
-        script, keys_and_args = call.script, (call.prefix, *call.args)
-
-        async def attempt() -> Any:
-            return await self._redis.execute_command("EVALSHA", script.sha, 1, *keys_and_args)
-
-        async def load() -> None:
-            await self._redis.execute_command("SCRIPT", "LOAD", script.text)
-
-        return call.parse(await self._insist(attempt, load, timeout_s))
+        command = ("EVALSHA", call.script.sha, 1, call.prefix, *call.args)
+        return call.parse(await self._insist(command, call.script, timeout_s))
 
     async def execute(self, *command: str | bytes | float, timeout_s: float | None = None) -> Any:
         """Run one plain command that is safe to repeat; errors as in `run`."""
-
-        async def attempt() -> Any:
-            return await self._redis.execute_command(*command)
-
-        async def load() -> None:
-            raise AssertionError("a plain command loads no script")
-
-        return await self._insist(attempt, load, timeout_s)
+        return await self._insist(command, None, timeout_s)
 
     async def _insist(
-        self,
-        attempt: Callable[[], Awaitable[Any]],
-        load: Callable[[], Awaitable[None]],
-        timeout_s: float | None,
+        self, command: tuple[str | bytes | float, ...], script: Script | None, timeout_s: float | None
     ) -> Any:
         limit_s = self.endpoint.command_timeout_s if timeout_s is None else timeout_s
-        failures = 0
-        last: BaseException | None = None
+        now_s = asyncio.get_running_loop().time
+        ends_s = now_s() + limit_s
         try:
-            async with asyncio.timeout(limit_s):
-                while True:
-                    try:
-                        # Half the time for one attempt: a silent connection leaves time for a fresh one.
-                        async with asyncio.timeout(limit_s / 2):
-                            return await attempt()
-                    except FOREIGN_ERRORS as error:
-                        last = error
-                        todo = verdict(error)
-                        if todo is Verdict.REFUSE:
-                            raise translated(error, self.endpoint.shown) from error
-                        if todo is Verdict.LOAD:
-                            with contextlib.suppress(*FOREIGN_ERRORS):  # the next attempt tells
-                                await load()
-                            failures += 1
-                            continue
-                        if todo is Verdict.RECONNECT:
-                            await self._redis.connection_pool.disconnect(inuse_connections=False)
-                    await asyncio.sleep(backoff_s(failures))
-                    failures += 1
-        except TimeoutError as error:
-            cause = last or error
-            raise translated(cause, self.endpoint.shown) from cause
+            # Half the time for one attempt: a silent connection leaves time for a fresh one.
+            async with asyncio.timeout(limit_s / 2):
+                return await self._lines.send(*command)
+        except FOREIGN_ERRORS as error:
+            failed = error
+        failures = 0
+        while True:
+            pause_s = await self._mend(failed, script, failures)
+            left_s = ends_s - now_s() - pause_s
+            if left_s <= 0:
+                raise translated(failed, self.endpoint.shown) from failed
+            await asyncio.sleep(pause_s)
+            try:
+                async with asyncio.timeout(min(left_s, limit_s / 2)):
+                    return await self._lines.send(*command)
+            except FOREIGN_ERRORS as error:
+                # A time-out of ours says less than what went wrong before it.
+                failed = failed if isinstance(error, TimeoutError) else error
+                failures += 1
+
+    async def _mend(self, failed: BaseException, script: Script | None, failures: int) -> float:
+        """Do what can be done about an error; returns how long to wait before the next attempt."""
+        todo = verdict(failed)
+        if todo is Verdict.REFUSE:
+            raise translated(failed, self.endpoint.shown) from failed
+        if todo is Verdict.LOAD and script is not None:
+            with contextlib.suppress(*FOREIGN_ERRORS):  # the next attempt tells
+                async with asyncio.timeout(self.endpoint.command_timeout_s / 2):
+                    await self._lines.send("SCRIPT", "LOAD", script.text)
+            return 0.0 if failures == 0 else backoff_s(failures)
+        if todo is Verdict.RECONNECT:
+            await self._lines.drop_free()
+        return backoff_s(failures)
 
     def pubsub(self) -> aioredis.client.PubSub:
         """A subscriber on a connection of its own."""
@@ -202,6 +167,7 @@ class Connection:
 
     async def close(self) -> None:
         """Close every connection."""
+        await self._lines.close()
         await self._redis.aclose()
 
 

@@ -12,12 +12,17 @@ import os
 import re
 import socket
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = [
     "check_local_id",
     "check_queue",
     "is_name",
     "job_id",
+    "local_ids",
     "new_batch_id",
     "new_client_id",
     "new_local_id",
@@ -27,6 +32,7 @@ __all__ = [
 ]
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}\Z")
+_BLOCK = 64
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 
 
@@ -82,9 +88,24 @@ def new_local_id() -> str:
     Source: RFC 9562, section 5.7.
     """
     # Random bits come from the system at every call: a buffer would repeat itself in a forked child.
-    random = int.from_bytes(os.urandom(10), "big")
+    return _uuid7(time.time_ns() // 1_000_000, int.from_bytes(os.urandom(10), "big"))
+
+
+def local_ids() -> Iterator[str]:
+    """Fresh ids without end, for many jobs at once: the system is asked once for a block of them.
+
+    Use an iterator up where it was made: one that crosses a fork repeats itself in the child.
+    """
+    while True:
+        now_ms = time.time_ns() // 1_000_000
+        block = os.urandom(10 * _BLOCK)
+        for start in range(0, len(block), 10):
+            yield _uuid7(now_ms, int.from_bytes(block[start : start + 10], "big"))
+
+
+def _uuid7(now_ms: int, random: int) -> str:
     low = random & 0x3FFFFFFFFFFFFFFF | 0x8000000000000000
-    return f"{time.time_ns() // 1_000_000:012x}7{random >> 68:03x}{low:016x}"
+    return f"{now_ms:012x}7{random >> 68:03x}{low:016x}"
 
 
 def new_batch_id() -> str:

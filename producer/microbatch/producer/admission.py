@@ -13,7 +13,7 @@ import asyncio
 import copy
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from microbatch.common.codec import encode
 from microbatch.common.errors import (
@@ -46,8 +46,7 @@ LONGEST_PAUSE_S = 1.0
 _MOST_TTL_S = 315_360_000
 
 
-@dataclass(frozen=True, slots=True)
-class SubmitOptions:
+class SubmitOptions(NamedTuple):  # made for every submit, and made faster than a frozen dataclass
     """How jobs are to be submitted, as the caller said it; checked by `Admission.terms`."""
 
     on_full: OnFull = "raise"
@@ -56,8 +55,7 @@ class SubmitOptions:
     result_ttl_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """The same, checked and encoded: what every job of one call has in common."""
 
     wait: bool

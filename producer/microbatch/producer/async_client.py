@@ -247,8 +247,9 @@ class AsyncClient:
             MicrobatchError: As from `submit_many`.
         """
         deadline = Deadline.after(timeout_s, SystemClock())
-        jobs = await self.submit_many(queue, payloads, on_full="wait", timeout_s=timeout_s)
-        tickets = [ticket_of(job) for job in jobs]
+        admission = self._opened().admission
+        terms = admission.terms(SubmitOptions("wait", timeout_s, None, None))
+        tickets = await BulkSubmit(admission, queue, payloads, terms).run()
         return await in_order(tickets, timeout_s, deadline, return_exceptions=return_exceptions)
 
     def job(self, full_id: str) -> AsyncJobHandle:

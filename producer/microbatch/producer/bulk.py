@@ -15,7 +15,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from microbatch.common.errors import MicrobatchError, QueueFull, SubmitTimeout
-from microbatch.common.identifiers import new_local_id
+from microbatch.common.identifiers import local_ids
 from microbatch.common.scripts import NewJob, SubmitCode
 from microbatch.producer.admission import own_copy, pause_s, refusal
 from microbatch.producer.submitter import FLIGHT
@@ -120,8 +120,8 @@ class BulkSubmit:
     def _encoded(self, gate: Gate) -> Iterator[_Chunk]:
         new_job, own, terms = gate.new_job, gate.mailbox.own, self._terms
         chunk = _Chunk()
-        for payload in self._payloads:
-            job = new_job(new_local_id(), payload, terms)
+        for local, payload in zip(local_ids(), self._payloads, strict=False):
+            job = new_job(local, payload, terms)
             size_bytes = len(job.payload) + len(job.headers)
             if len(chunk.jobs) == FLIGHT.jobs or (
                 chunk.jobs and chunk.size_bytes + size_bytes > FLIGHT.size_bytes

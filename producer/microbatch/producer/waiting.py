@@ -77,9 +77,10 @@ class Harvest:
 
     async def __aenter__(self) -> Self:
         try:
+            tell = self._tell  # one bound method for all of them
             for ticket in self._open:
                 if ticket.state is None:
-                    ticket.mailbox.watch(ticket, self._tell)
+                    ticket.mailbox.watch(ticket, tell)
                 else:
                     self._ready.append((ticket, None))
         except ClientClosed:

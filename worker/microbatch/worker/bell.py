@@ -7,6 +7,7 @@ the bell before it looks.
 from __future__ import annotations
 
 import asyncio
+import math
 
 __all__ = ["Bell"]
 
@@ -35,8 +36,9 @@ class Bell:
         if timeout_s is None:
             await self._rung.wait()
             return
-        # A plain timer: on a quiet server Redis's own BLOCK would fire up to 100 ms late.
-        timer = asyncio.get_running_loop().call_later(timeout_s, self._rung.set)
+        # A plain timer: on a quiet server Redis's own BLOCK would fire up to 100 ms late. Whole milliseconds,
+        # rounded up: a loop that counts in them would round down, look too early, and have to look again.
+        timer = asyncio.get_running_loop().call_later(math.ceil(timeout_s * 1000) / 1000, self._rung.set)
         try:
             await self._rung.wait()
         finally:

@@ -107,6 +107,7 @@ class Claimer:
             self._batch_id = new_batch_id()
             is_one_more = self._ledger.has_parked and any(entry.newer for entry in reply.entries)
             self._on_batch(batch_id, reply)
+            await asyncio.sleep(0)  # the batch begins before the next claim is sent
             if is_one_more:  # many for newer workers: what is held for them must not grow
                 await asyncio.sleep(NEWER_PAUSE_S)
             return

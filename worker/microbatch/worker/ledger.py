@@ -72,9 +72,11 @@ class Ledger:
 
     def strike(self, batch_id: str) -> None:
         """The batch is settled, or handed back."""
+        was_full = not self.has_free_slot
         self._running.pop(batch_id, None)
         self._parked.discard(batch_id)
-        self._on_free_slot()
+        if was_full:  # else the claim loop sleeps beside a free slot, and another one tells it nothing
+            self._on_free_slot()
 
     def tasks(self) -> dict[str, asyncio.Task[None]]:
         """The tasks of the batches in flight."""

@@ -30,6 +30,7 @@ __all__ = ["run_in_process"]
 
 log = logging.getLogger("microbatch.worker")
 GRACE_S = 3.0
+LOOK_S = 0.5
 _DONE = 0
 _SIGNALS = ("SIGTERM", "SIGINT", "SIGTSTP", "SIGCONT", "SIGUSR1")
 
@@ -123,12 +124,14 @@ class _LoopThread:
 def _supervise(worker: Worker, shell: _LoopThread, events: SimpleQueue[int]) -> None:
     deadline_s: float | None = None
     while True:
-        try:
-            event = events.get(
-                timeout=None if deadline_s is None else max(0.0, deadline_s - time.monotonic())
-            )
-        except Empty:
+        left_s = LOOK_S if deadline_s is None else deadline_s - time.monotonic()
+        if left_s <= 0:
             _hand_back_now(worker, "the drain deadline passed")
+        try:
+            # Not for ever: the system may give a signal to another thread, and that does not wake this one.
+            event = events.get(timeout=min(LOOK_S, left_s))
+        except Empty:
+            continue
         if event == _DONE:
             return
         if event in {signal.SIGTERM, signal.SIGINT}:
