@@ -22,6 +22,7 @@ __all__ = [
     "hangs_once",
     "hangs_once_in_a_thread",
     "kills_its_worker",
+    "terminates_its_own_thread",
 ]
 
 QUEUE = "chaos"

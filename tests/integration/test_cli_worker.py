@@ -86,6 +86,12 @@ def begin(here: Path, redis_url: str, *words: object) -> Command:
     return command
 
 
+def served_in_turn(worker: Command) -> None:
+    """Return when the signal before this one has had its effect: its log line comes a moment earlier."""
+    worker.tell(signal.SIGUSR1)
+    worker.wait_for("SIGUSR1")
+
+
 # --- work -----------------------------------------------------------------------------------
 
 
@@ -203,8 +209,7 @@ def test_the_first_signal_finishes_what_was_begun_and_claims_nothing_new(
         until((here / "begun").exists, "the batch")
         worker.tell(number)
         worker.wait_for("draining")
-        worker.tell(signal.SIGUSR1)  # signals are served in turn: after its line, the drain has begun
-        worker.wait_for("SIGUSR1")
+        served_in_turn(worker)
         (here / "go").touch()
         assert worker.end() == 0
     assert first.result(timeout_s=5) == 1
@@ -252,6 +257,7 @@ def test_tstp_stops_claiming_and_cont_goes_on(here: Path, redis_url: str, client
         assert client.call("echo", 1, timeout_s=LIMIT_S) == 1
         worker.tell(signal.SIGTSTP)
         worker.wait_for("SIGTSTP: quiet")
+        served_in_turn(worker)
         with redis.Redis.from_url(redis_url) as server:
             until(lambda: not server.exists("mb:{echo}:idle"), "standing aside")
         job = client.submit("echo", 2)

@@ -156,6 +156,7 @@ class Connection:
             with contextlib.suppress(*FOREIGN_ERRORS):  # the next attempt tells
                 async with asyncio.timeout(self.endpoint.command_timeout_s / 2):
                     await self._lines.send("SCRIPT", "LOAD", script.text)
+            # Where loading is refused, asking again at once would be a busy loop.
             return 0.0 if failures == 0 else backoff_s(failures)
         if todo is Verdict.RECONNECT:
             await self._lines.drop_free()
@@ -205,7 +206,8 @@ class BlockingConnection:
                 if todo is Verdict.LOAD:
                     with contextlib.suppress(*FOREIGN_ERRORS):
                         self._redis.execute_command("SCRIPT", "LOAD", script.text)
-                    pause_s = 0.0
+                    # Where loading is refused, asking again at once would be a busy loop.
+                    pause_s = 0.0 if failures == 0 else pause_s
                 elif todo is Verdict.RECONNECT:
                     self._redis.connection_pool.disconnect(inuse_connections=False)
             time.sleep(pause_s)

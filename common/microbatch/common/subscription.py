@@ -120,6 +120,9 @@ class Subscription:
                     await self._listen({})
             except FOREIGN_ERRORS as error:
                 self._note(error)
+            except Exception:
+                # A bug of ours, or of redis-py: a task that ended here would leave this process deaf for good.
+                log.exception("the subscription broke; subscribing again")
             finally:
                 self._line = None
                 await self._hang_up(pubsub, probe)

@@ -43,8 +43,8 @@ local function announce(client, id, state, value, keep)
   if client ~= '' then tell(client, fragment) end
   if has_watchers == nil then has_watchers = redis.call('EXISTS', Q .. 'watchers') == 1 end
   if has_watchers then
-    local clients = redis.call('HGET', Q .. 'watchers', id)
-    if clients then
+    local clients = redis.pcall('HGET', Q .. 'watchers', id)
+    if type(clients) == 'string' then
       redis.call('HDEL', Q .. 'watchers', id)
       for other in clients:gmatch('%S+') do
         if other ~= client then tell(other, fragment) end
