@@ -121,7 +121,7 @@ class Subscription:
             except FOREIGN_ERRORS as error:
                 self._note(error)
             except Exception:
-                # A bug of ours, or of redis-py: a task that ended here would leave this process deaf for good.
+                # A bug of ours, or of redis-py: a task that ended here would leave this process deaf.
                 log.exception("the subscription broke; subscribing again")
             finally:
                 self._line = None
