@@ -114,8 +114,8 @@ def new_batch_id() -> str:
 
 
 def new_client_id() -> str:
-    """A fresh id of one client incarnation; names its reply channels."""
-    return new_local_id()
+    """A fresh id of one client incarnation: names its reply channels, and is in each of its entries."""
+    return os.urandom(8).hex()
 
 
 def new_worker_id() -> str:

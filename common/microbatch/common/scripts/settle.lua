@@ -4,7 +4,8 @@
 -- Args:    worker, batch id, reason, batch_size, started_ms, ttl_ms, close (1 where no other call for this batch
 --          follows: until then the batch stays listed, so that a death between two calls strands nobody),
 --          then per job:
---          local id, token, client, attempt, state (succeeded | failed), value, ttl_ms ('' for the default)
+--          local id, token, client, ending, value; ending: 'state attempt' or 'state attempt ttl_ms', where state
+--          is succeeded or failed, and the time to live stands for this job instead of the default
 -- Returns: count of jobs where every outcome was written; else a code per job:
 --          0 written, 1 replay (this batch wrote it before), 2 final (something else did), 3 moved,
 --          4 the record's key holds something else
@@ -17,12 +18,24 @@
 local worker, batch, reason, batch_size, started_ms, default_ttl_ms, close =
   ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7] == '1'
 local WRITTEN, REPLAY, FINAL, MOVED, WRONG_TYPE = 0, 1, 2, 3, 4
-local FIRST, WIDTH, CHUNK = 7, 7, 1000
+local FIRST, WIDTH, CHUNK = 7, 5, 1000
 local count = (#ARGV - FIRST) / WIDTH
 local codes, lost, ids = {}, 0, {}
 
--- For an outcome that cannot simply be written: the code, and whether the entry goes. It goes also where it does not stand for the job any more: it
--- is gone already then, or it is a stray copy that nobody else would ever acknowledge.
+-- Most jobs of a batch end alike, so each kind of ending is taken apart once.
+local endings = {}
+local function ending_of(text)
+  local ending = endings[text]
+  if not ending then
+    local state, attempt, ttl_ms = text:match('^(%a+) (%d+) ?(%d*)$')
+    ending = {state = state, attempt = attempt, ttl_ms = ttl_ms == '' and default_ttl_ms or ttl_ms}
+    endings[text] = ending
+  end
+  return ending
+end
+
+-- For an outcome that cannot simply be written: the code, and whether the entry goes. It goes also where it does
+-- not stand for the job any more: it is gone already then, or a stray copy that nobody else would acknowledge.
 local function code_of(id, token, live)
   if type(live) == 'table' then return WRONG_TYPE, true end
   local known = redis.call('HMGET', job_key(id), 'state', 'batch', 'reason')
@@ -69,15 +82,14 @@ for lane, entries in pairs(ids) do
 end
 if close then redis.call('HDEL', Q .. 'batches:' .. worker, batch) end
 for i = 1, count do
-  if codes[i] == WRITTEN then
-    local a = FIRST + (i - 1) * WIDTH
-    local ttl_ms = ARGV[a + 7]
-    if ttl_ms == '' then ttl_ms = default_ttl_ms end
-    finish(ARGV[a + 1], ARGV[a + 3], ARGV[a + 5], ARGV[a + 6], ttl_ms, 'attempt', ARGV[a + 4],
-      'started_ms', started_ms, 'worker', worker, 'batch', batch, 'batch_size', batch_size, 'reason', reason)
-  elseif codes[i] == WRONG_TYPE then
-    local a = FIRST + (i - 1) * WIDTH
-    announce(ARGV[a + 3], ARGV[a + 1], ARGV[a + 5], ARGV[a + 6], false)
+  local a = FIRST + (i - 1) * WIDTH
+  local id, client, value, code = ARGV[a + 1], ARGV[a + 3], ARGV[a + 5], codes[i]
+  if code == WRITTEN then
+    local ending = ending_of(ARGV[a + 4])
+    finish(id, client, ending.state, value, ending.ttl_ms, 'attempt', ending.attempt, 'started_ms', started_ms,
+      'worker', worker, 'batch', batch, 'batch_size', batch_size, 'reason', reason)
+  elseif code == WRONG_TYPE then
+    announce(client, id, ending_of(ARGV[a + 4]).state, value, false)
   end
 end
 send_replies()

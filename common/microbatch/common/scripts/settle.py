@@ -65,8 +65,10 @@ def settle(
     ]
     for outcome in outcomes:
         entry = outcome.entry
-        state = "succeeded" if outcome.succeeded else "failed"
-        args += (entry.local, entry.token, entry.client, entry.attempt, state, outcome.value, entry.ttl_ms)
+        ending = f"{'succeeded' if outcome.succeeded else 'failed'} {entry.attempt}"
+        if entry.ttl_ms:
+            ending += f" {entry.ttl_ms}"
+        args += (entry.local, entry.token, entry.client, ending, outcome.value)
     return Call(load("settle"), keys.prefix, args, _parse)
 
 

@@ -1,8 +1,9 @@
 -- submit: accept jobs into a queue: one record and one stream entry each.
 --
 -- Keys:    the queue's prefix
--- Args:    client, max_queue_length, count, then per job: local id, digest, payload, headers, ttl_ms
---          (headers: msgpack map or ''; ttl_ms: how long the result is kept, '' leaves it to the worker)
+-- Args:    client, max_queue_length, count, then per job: local id, digest, payload, options
+--          (options: '' for none, else 'ttl_ms headers': how long the result is kept, or nothing, which leaves
+--          it to the worker; a space; a msgpack map, or nothing)
 -- Returns: count where all were new; else {retry_after_ms, code per job ...}
 --          0 new, 1 the same job (id and payload known), 2 conflict (id known, other payload),
 --          3 full, 4 the record's key holds something else
@@ -40,7 +41,7 @@ local function known_code(record, digest)
 end
 
 for i = 1, count do
-  local a = 3 + (i - 1) * 5
+  local a = 3 + (i - 1) * 4
   local id, digest = ARGV[a + 1], ARGV[a + 2]
   local record = job_key(id)
   if call('EXISTS', record) == 1 then
@@ -52,13 +53,14 @@ for i = 1, count do
       ensure_lane('main')
       lane_known = true
     end
-    local headers, ttl_ms = ARGV[a + 4], ARGV[a + 5]
+    local options = ARGV[a + 4]
     local entry
-    if headers == '' and ttl_ms == '' then
+    if options == '' then
       entry = call('XADD', main, '*', 'v', '1', 'id', id, 'client', client, 'payload', ARGV[a + 3])
     else
+      local space = options:find(' ', 1, true)
       entry = call('XADD', main, '*', 'v', '1', 'id', id, 'client', client, 'payload', ARGV[a + 3],
-        'headers', headers, 'ttl_ms', ttl_ms)
+        'headers', options:sub(space + 1), 'ttl_ms', options:sub(1, space - 1))
     end
     call('HSET', record, 'v', '1', 'state', 'queued', 'entry', 'main:' .. entry, 'digest', digest,
       'enqueued_ms', enqueued_ms)

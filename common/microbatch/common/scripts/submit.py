@@ -51,7 +51,8 @@ def submit(
     """Accept jobs into a queue."""
     args: list[Arg] = [client, max_queue_length, len(jobs)]
     for job in jobs:
-        args += (job.local, job.digest, job.payload, job.headers, job.ttl_ms)
+        options = b"%b %b" % (job.ttl_ms.encode(), job.headers) if job.headers or job.ttl_ms else b""
+        args += (job.local, job.digest, job.payload, options)
     return Call(load("submit"), keys.prefix, args, _parse)
 
 
