@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import threading
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgpack
 
 from microbatch.common.errors import PayloadError, PayloadTooLarge, ProtocolError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 __all__ = ["MAX_DEPTH", "decode", "encode", "encode_error", "unpacker"]
 
 MAX_DEPTH = 100
 """The deepest nesting of lists and dicts that travels."""
 
+_Trail = tuple[Any, Any] | None  # where a value is: (the trail to its container, its key or index there)
 _SCALARS = frozenset({type(None), bool, int, float, str, bytes})
 
 
@@ -49,7 +47,7 @@ def encode(value: Any, *, limit_bytes: int | None = None) -> bytes:
         PayloadTooLarge: The encoded value is above `limit_bytes`.
     """
     if type(value) not in _SCALARS:
-        _check(value, "", 0)
+        _check(value, None, 0)
     try:
         data: bytes = _per_thread.packer.pack(value)
     except OverflowError:
@@ -61,28 +59,52 @@ def encode(value: Any, *, limit_bytes: int | None = None) -> bytes:
     return data
 
 
-def _check(value: Any, place: str, depth: int) -> None:
-    """Walk containers: msgpack itself would let int keys through and name no place."""
-    if depth > MAX_DEPTH:
-        raise PayloadError(f"nested deeper than {MAX_DEPTH} levels at value{place[:60]}...")
-    if isinstance(value, dict):
-        for key in value:
-            if not isinstance(key, str):
-                raise PayloadError(f"a dict key of type {type(key).__name__} cannot travel, at value{place}")
-        _check_items(value.items(), place, depth)
-    elif isinstance(value, list | tuple):
-        _check_items(enumerate(value), place, depth)
-    elif isinstance(value, datetime):
+def _check(value: Any, trail: _Trail, depth: int) -> None:
+    """Walk containers: msgpack itself would let int keys through and name no place.
+
+    It runs for every payload, so it asks for exact types first and makes a sentence only for an error.
+    """
+    kind = type(value)
+    if kind is dict or isinstance(value, dict):
+        _check_depth(trail, depth)
+        for key, item in value.items():
+            if type(key) is not str and not isinstance(key, str):
+                raise _refusal(f"a dict key of type {type(key).__name__}", trail)
+            if type(item) not in _SCALARS:
+                _check(item, (trail, key), depth + 1)
+    elif kind is list or kind is tuple or isinstance(value, (list, tuple)):
+        _check_depth(trail, depth)
+        if not _SCALARS.issuperset(map(type, value)):
+            for index, item in enumerate(value):
+                if type(item) not in _SCALARS:
+                    _check(item, (trail, index), depth + 1)
+    else:
+        _check_leaf(value, trail)
+
+
+def _check_leaf(value: Any, trail: _Trail) -> None:
+    if isinstance(value, datetime):
         if value.utcoffset() is None:
-            raise PayloadError(f"a datetime without a time zone cannot travel, at value{place}")
-    elif not isinstance(value, bool | int | float | str | bytes):
-        raise PayloadError(f"a value of type {type(value).__name__} cannot travel, at value{place}")
+            raise _refusal("a datetime without a time zone", trail)
+    elif not isinstance(value, (bool, int, float, str, bytes)):
+        raise _refusal(f"a value of type {type(value).__name__}", trail)
 
 
-def _check_items(items: Iterable[tuple[object, Any]], place: str, depth: int) -> None:
-    for index, item in items:
-        if type(item) not in _SCALARS:
-            _check(item, f"{place}[{index!r}]", depth + 1)
+def _refusal(what: str, trail: _Trail) -> PayloadError:
+    return PayloadError(f"{what} cannot travel, at {_place(trail)}")
+
+
+def _check_depth(trail: _Trail, depth: int) -> None:
+    if depth >= MAX_DEPTH:
+        raise PayloadError(f"nested deeper than {MAX_DEPTH} levels at {_place(trail)[:60]}...")
+
+
+def _place(trail: _Trail) -> str:
+    keys: list[str] = []
+    while trail is not None:
+        trail, key = trail
+        keys.append(f"[{key!r}]")
+    return "value" + "".join(reversed(keys))
 
 
 def decode(data: bytes) -> Any:

@@ -97,10 +97,9 @@ def local_ids() -> Iterator[str]:
     Use an iterator up where it was made: one that crosses a fork repeats itself in the child.
     """
     while True:
-        now_ms = time.time_ns() // 1_000_000
         block = os.urandom(10 * _BLOCK)
         for start in range(0, len(block), 10):
-            yield _uuid7(now_ms, int.from_bytes(block[start : start + 10], "big"))
+            yield _uuid7(time.time_ns() // 1_000_000, int.from_bytes(block[start : start + 10], "big"))
 
 
 def _uuid7(now_ms: int, random: int) -> str:

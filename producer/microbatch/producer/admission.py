@@ -24,7 +24,7 @@ from microbatch.common.errors import (
     QueueFull,
     SubmitTimeout,
 )
-from microbatch.common.identifiers import check_local_id, new_local_id, payload_digest
+from microbatch.common.identifiers import check_local_id, local_ids, payload_digest
 from microbatch.common.keys import KNOWN_QUEUES
 from microbatch.common.scripts import NewJob, SubmitCode
 from microbatch.common.stopping import stop
@@ -32,7 +32,7 @@ from microbatch.producer.submitter import Submitter
 from microbatch.producer.ticket import NOT_REGISTERED, Ticket
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Awaitable, Mapping
 
     from microbatch.common.connection import Connection
     from microbatch.common.settings import ClientSettings
@@ -98,6 +98,7 @@ class Admission:
         self._client = client
         self._inbox = inbox
         self._settings = settings
+        self._ids = local_ids()
         self._gates: dict[str, Gate] = {}
         self._opening: dict[str, asyncio.Task[Gate]] = {}
         self._closed = False
@@ -141,22 +142,25 @@ class Admission:
             raise own_copy(error)
         return opening.result()
 
-    async def submit(self, queue: str, payload: Any, job_id: str | None, terms: Terms) -> Ticket:
+    def submit(self, queue: str, payload: Any, job_id: str | None, terms: Terms) -> Awaitable[Ticket]:
         """Admit one job.
 
         Raises:
             SubmitError: It was not accepted (`QueueFull`, `DuplicateJobId`, `SubmitTimeout`, `PayloadError`).
             MicrobatchError: Redis did not answer, or not as it should.
         """
-        local = new_local_id() if job_id is None else check_local_id(job_id)
+        local = next(self._ids) if job_id is None else check_local_id(job_id)
         if terms.timeout_s is None:
-            return await self._submit(queue, payload, local, terms, _Course())
+            return self._submit(queue, payload, local, terms, _Course())
+        return self._submit_in_time(queue, payload, local, terms)
+
+    async def _submit_in_time(self, queue: str, payload: Any, local: str, terms: Terms) -> Ticket:
         course = _Course()
         try:
             async with asyncio.timeout(terms.timeout_s):
                 return await self._submit(queue, payload, local, terms, course)
         except TimeoutError:
-            raise course.full or SubmitTimeout(queue, terms.timeout_s) from None
+            raise course.full or SubmitTimeout(queue, terms.timeout_s or 0.0) from None
 
     async def close(self, timeout_s: float) -> None:
         """Accept nothing more, and let what was handed over land, for at most that long."""

@@ -30,6 +30,7 @@ __all__ = ["FLIGHT", "Landing", "Mixed", "Submitter"]
 
 FLIGHT = FlightLimits()
 LEAST_SHARE_OF_TIME = 0.25
+GROUP = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,14 +137,24 @@ class Submitter:
             # Not at once: whoever was just answered may submit again in the next tick and share the flight.
             self._depart_soon()
 
+    def _land_some(self, parcels: list[_Parcel]) -> None:
+        """Answer callers in groups, a tick each: those who submit again at once form several flights then.
+
+        Answered all together, callers in lockstep would leave Redis idle while they encode, and wait while it
+        works.
+        """
+        for parcel in parcels[:GROUP]:
+            parcel.land(None)
+        if len(parcels) > GROUP:
+            self._loop.call_soon(self._land_some, parcels[GROUP:])
+
     def _distribute(self, landing: Exception | scripts.SubmitReply, parcels: list[_Parcel]) -> None:
         if isinstance(landing, Exception):
             for parcel in parcels:
                 parcel.land(landing)
             return
         if landing.codes is None:
-            for parcel in parcels:
-                parcel.land(None)
+            self._land_some(parcels)
             return
         first = 0
         for parcel in parcels:
