@@ -30,6 +30,7 @@ log = logging.getLogger("microbatch.worker")
 MAX_BATCH_BYTES = 16 << 20
 NEWER_PAUSE_S = 1.0
 REFUSED_PAUSE_S = 1.0
+HEAD_START = 4  # turns of the loop: to decode, to process what needs no waiting, and to send the outcomes
 
 
 class Claimer:
@@ -107,7 +108,8 @@ class Claimer:
             self._batch_id = new_batch_id()
             is_one_more = self._ledger.has_parked and any(entry.newer for entry in reply.entries)
             self._on_batch(batch_id, reply)
-            await asyncio.sleep(0)  # the batch begins before the next claim is sent
+            for _ in range(HEAD_START):  # what the batch can do at once goes before the next claim
+                await asyncio.sleep(0)
             if is_one_more:  # many for newer workers: what is held for them must not grow
                 await asyncio.sleep(NEWER_PAUSE_S)
             return
