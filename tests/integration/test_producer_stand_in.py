@@ -15,8 +15,8 @@ from microbatch.common.codec import encode_error
 from microbatch.common.connection import Connection, Endpoint
 from microbatch.common.entry import Entry
 from microbatch.common.keys import QueueKeys
-from microbatch.producer import AsyncClient
 from microbatch.common.stopping import stop
+from microbatch.producer import AsyncClient
 
 __all__ = ["StandIn", "bad", "echo", "stand_in", "working"]
 
