@@ -51,7 +51,7 @@ def test_the_web_endpoint_awaits_the_result_of_its_worker(
     monkeypatch.setenv("MICROBATCH_REDIS_URL", redis_url)
     monkeypatch.syspath_prepend(str(EXAMPLES))
     worker = subprocess.Popen(
-        [sys.executable, "-m", "microbatch.console.main", "worker", "web_endpoint:sentiment"], cwd=EXAMPLES
+        [sys.executable, "-m", "microbatch.console", "worker", "web_endpoint:sentiment"], cwd=EXAMPLES
     )
     try:
         import web_endpoint  # type: ignore[import-not-found, unused-ignore] # noqa: PLC0415 - an example

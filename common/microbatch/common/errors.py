@@ -25,7 +25,7 @@ reach users only as `__cause__`; `connection.py` is the one place that translate
     |-- SettingsError             also a ValueError
     |-- ProcessorError            a processor that cannot be used: wrong signature, failed setup
     |-- ResultMismatch            a processor answered with something else than one result per job
-    |-- DrainTimeout              also a TimeoutError; the drain deadline passed, the rest was handed back
+    |-- DrainTimeout              also a TimeoutError; a worker left in haste, the rest was handed back
     `-- ClientClosed
 """
 
@@ -236,15 +236,17 @@ class ResultMismatch(MicrobatchError):
 
 
 class DrainTimeout(MicrobatchError, TimeoutError):
-    """The drain deadline passed while batches were running; they were handed back.
+    """A worker had to leave while batches were running; they were handed back.
 
     Attributes:
         handed_back: How many jobs went back to their queue.
+        why: What made it leave at once: the deadline, or a second signal.
     """
 
-    def __init__(self, handed_back: int) -> None:
-        super().__init__(f"the drain deadline passed: {handed_back} jobs were handed back")
+    def __init__(self, handed_back: int, why: str = "the drain deadline passed") -> None:
+        super().__init__(f"{why}: {handed_back} jobs were handed back")
         self.handed_back = handed_back
+        self.why = why
 
 
 class ClientClosed(MicrobatchError):

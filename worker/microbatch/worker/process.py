@@ -137,18 +137,18 @@ def _supervise(worker: Worker, shell: _LoopThread, events: SimpleQueue[int]) -> 
         if event in {signal.SIGTERM, signal.SIGINT}:
             if deadline_s is not None:
                 _hand_back_now(worker, "a second signal came")
-            log.warning(
-                "%s: draining (at most %g s)", signal.Signals(event).name, worker.settings.drain_timeout_s
-            )
             # The loop keeps the deadline itself; this one is for a loop that is blocked.
             deadline_s = time.monotonic() + worker.settings.drain_timeout_s + GRACE_S
             shell.leave()
+            log.warning(
+                "%s: draining (at most %g s)", signal.Signals(event).name, worker.settings.drain_timeout_s
+            )
         elif event == getattr(signal, "SIGTSTP", None):
-            log.warning("SIGTSTP: quiet, no new claims")
             shell.call(worker.quiet)
+            log.warning("SIGTSTP: quiet, no new claims")
         elif event == getattr(signal, "SIGCONT", None):
-            log.warning("SIGCONT: claiming again")
             shell.call(worker.resume)
+            log.warning("SIGCONT: claiming again")
         elif event == getattr(signal, "SIGUSR1", None):
             log.warning("SIGUSR1: %r", worker)
             faulthandler.dump_traceback(file=sys.__stderr__ or sys.stderr, all_threads=True)
@@ -162,7 +162,7 @@ def _hand_back_now(worker: Worker, why: str) -> None:
         except MicrobatchError as error:
             log.error("could not hand back: %s; other workers take over after the heartbeat limit", error)
     log.warning("%s: handed %d jobs back, leaving at once", why, handed_back)
-    raise DrainTimeout(handed_back)
+    raise DrainTimeout(handed_back, why)
 
 
 @contextlib.contextmanager
