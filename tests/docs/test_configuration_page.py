@@ -10,7 +10,7 @@ import pytest
 from pydantic.fields import FieldInfo
 
 from microbatch.common.settings import ClientSettings, QueueOverrides, RedisSettings, WorkerSettings
-from microbatch.common.settings_report import variable_of
+from microbatch.common.settings_sources import variable_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 CLASSES: tuple[type[RedisSettings], ...] = (RedisSettings, ClientSettings, WorkerSettings)

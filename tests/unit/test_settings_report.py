@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch.common import settings_report
+from microbatch.common import settings_sources
 from microbatch.common.errors import SettingsError
 from microbatch.common.settings import (
     ClientSettings,
@@ -27,7 +27,7 @@ from microbatch.common.settings_report import SettingRow, effective_settings
 @pytest.fixture(autouse=True)
 def _nothing_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(settings_report, "_warned", set())
+    monkeypatch.setattr(settings_sources, "_warned", set())
     for name in [name for name in os.environ if name.upper().startswith("MICROBATCH_")]:
         monkeypatch.delenv(name)
 

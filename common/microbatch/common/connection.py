@@ -25,7 +25,7 @@ from redis.retry import Retry
 from microbatch.common.errors import SettingsError
 from microbatch.common.lines import Lines, packing
 from microbatch.common.redis_errors import FOREIGN_ERRORS, Verdict, translated, verdict
-from microbatch.common.settings import redact_url
+from microbatch.common.redis_url import redact_url
 
 if TYPE_CHECKING:
     from microbatch.common.scripts.script import Call, Script

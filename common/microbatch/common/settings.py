@@ -15,7 +15,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from microbatch.common.errors import SettingsError
-from microbatch.common.settings_report import (
+from microbatch.common.redis_url import check_redis_url, redact_url
+from microbatch.common.settings_errors import plain_error
+from microbatch.common.settings_sources import (
     CODE,
     CODE_SETTINGS,
     COMMAND_LINE,
@@ -23,10 +25,7 @@ from microbatch.common.settings_report import (
     ENV_PREFIX,
     UnknownSettingWarning,
     Variables,
-    check_redis_url,
-    plain_error,
     queue_key,
-    redact_url,
     with_origins,
 )
 

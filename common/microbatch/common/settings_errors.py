@@ -1,0 +1,72 @@
+"""Settings errors: one line that names each wrong setting as its author wrote it, and what it may be.
+
+Rule: no secret and no class name of a library reaches the sentence.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final, get_args
+
+from pydantic import ValidationError
+
+from microbatch.common.errors import SettingsError
+from microbatch.common.redis_url import REDIS_URLS, redact_url
+from microbatch.common.settings_sources import COMMAND_LINE, did_you_mean, queue_key, variable_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pydantic.fields import FieldInfo
+
+__all__ = ["plain_error"]
+
+_UNITS: Final = {"_bytes": "bytes", "_ms": "milliseconds", "_s": "seconds"}
+
+
+def plain_error(
+    error: ValidationError, origins: Mapping[str, str], fields: Mapping[str, FieldInfo]
+) -> SettingsError:
+    """One line that names each wrong setting, its value without secrets, and what is allowed."""
+    return SettingsError("; ".join(_sentences(error, (), origins, fields)))
+
+
+def _sentences(
+    error: ValidationError,
+    above: tuple[str, ...],
+    origins: Mapping[str, str],
+    fields: Mapping[str, FieldInfo],
+) -> Iterator[str]:
+    for problem in error.errors():
+        path = (*above, *map(str, problem["loc"]))
+        inner = problem.get("ctx", {}).get("error")
+        if isinstance(inner, SettingsError) and isinstance(inner.__cause__, ValidationError):
+            yield from _sentences(inner.__cause__, path, origins, fields)
+        elif problem["type"] == "extra_forbidden":
+            yield f"{_spelt(path, origins)} is no setting{did_you_mean(path[-1], fields)}"
+        else:
+            value = redact_url(str(problem["input"])) if path[-1] == "redis_url" else problem["input"]
+            yield f"{_spelt(path, origins)} is {value!r:.80}, it must be {_allowed(path[-1], fields)}"
+
+
+def _spelt(path: tuple[str, ...], origins: Mapping[str, str]) -> str:
+    """The setting's name as whoever gave the value wrote it."""
+    origin = origins.get(".".join(path), origins.get(path[0]))
+    if origin == COMMAND_LINE:
+        return "--" + path[-1].replace("_", "-")
+    if origin:
+        return ".".join(path)
+    variable = variable_of(path)
+    return variable if any(queue_key(name) == variable for name in os.environ) else f"{variable} (.env)"
+
+
+def _allowed(name: str, fields: Mapping[str, FieldInfo]) -> str:
+    if name == "redis_url":
+        return REDIS_URLS
+    rules = fields[name].metadata if name in fields else []
+    bounds = [getattr(rule, end) for end in ("ge", "le") for rule in rules if hasattr(rule, end)]
+    if not bounds:
+        return "a mapping of queue names to QueueOverrides"
+    kinds = (fields[name].annotation, *get_args(fields[name].annotation))
+    unit = next((f" of {unit}" for suffix, unit in _UNITS.items() if name.endswith(suffix)), "")
+    return f"a {'whole ' if int in kinds else ''}number{unit} from {bounds[0]:,} to {bounds[1]:,}"
