@@ -39,7 +39,7 @@ class Embed(BatchProcessor[str, Vector]):
     max_wait_ms = 5
 
     def setup(self) -> None:
-        """Load the model; readiness waits for it, and its thread is the one that will use it."""
+        """Load the model once; readiness waits for it."""
         self.model = HashingModel()
 
     def process(self, batch: Batch[str]) -> BatchResults[Vector]:

@@ -118,7 +118,7 @@ def test_a_wrong_variable_is_named_as_a_variable_and_all_wrong_ones_are_named_to
     [
         "redis://",
         "redis://localhost",
-        "redis://user:p%40ss@host.example:6379/15?client_name=me",
+        "redis://user:p%40ss@host.example:6379/15?db=3",
         "rediss://:pw@[::1]:6380/0",
         "unix:///run/redis.sock?db=2",
         "unix://user:pw@/run/redis.sock",

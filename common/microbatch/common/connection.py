@@ -91,7 +91,7 @@ class Connection:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        options = _options(endpoint) | _parse(endpoint.url)
+        options = _parse(endpoint.url) | _options(endpoint)
         # `_insist` bounds the time. redis-py's own bound (5 s where none is given) sends through `wait_for`,
         # which on some Pythons loses a cancellation.
         options["socket_timeout"] = None

@@ -1,7 +1,7 @@
 """The errors that users of microbatch see: one tree, drawn here.
 
 Every error carries its facts as attributes and derives its sentence from them. redis-py's own errors
-reach users only as `__cause__`; `connection.py` is the one place that translates them.
+reach users only as `__cause__`; `redis_errors.py` is the one place that translates them.
 
     MicrobatchError
     |-- JobError                  a job that was accepted has no result to give

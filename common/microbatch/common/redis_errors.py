@@ -11,12 +11,15 @@ from enum import Enum, auto
 from redis.exceptions import (
     AuthenticationError,
     AuthorizationError,
+    ClusterDownError,
     MaxConnectionsError,
     NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
+    ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -35,6 +38,7 @@ FOREIGN_ERRORS = (RedisError, OSError, TimeoutError)
 """What a call through redis-py can raise for reasons of the network or the server."""
 
 _REFUSED = (AuthenticationError, AuthorizationError, NoPermissionError)
+# What is said to a script comes with its code word only where redis-py has no class for it.
 _PASSING = ("BUSY ", "LOADING", "MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "ERR max n")
 _MOVED_AWAY = ("READONLY", "UNBLOCKED")
 
@@ -55,30 +59,30 @@ class Verdict(Enum):
 def verdict(error: BaseException) -> Verdict:
     """Sort one error."""
     error = _inner(error)
-    if isinstance(error, NoScriptError):
-        return Verdict.LOAD
-    if isinstance(error, (*_REFUSED, OutOfMemoryError)):
-        return Verdict.REFUSE
-    if isinstance(
-        error, RedisConnectionError | RedisTimeoutError | MaxConnectionsError | OSError | TimeoutError
-    ):
-        return Verdict.RETRY
-    return _verdict_by_words(str(error)) if isinstance(error, ResponseError) else Verdict.REFUSE
+    for kinds, answer in _BY_KIND:
+        if isinstance(error, kinds):
+            return answer
+    words = str(error)
+    if words.startswith(_MOVED_AWAY):
+        return Verdict.RECONNECT
+    return Verdict.RETRY if words.startswith(_PASSING) else Verdict.REFUSE
+
+
+# The first that fits: some of these are subclasses of later ones.
+_BY_KIND: tuple[tuple[tuple[type[BaseException], ...], Verdict], ...] = (
+    ((NoScriptError,), Verdict.LOAD),
+    ((*_REFUSED, OutOfMemoryError), Verdict.REFUSE),
+    ((ReadOnlyError,), Verdict.RECONNECT),  # demoted: the address may lead to another server by now
+    ((ClusterDownError, TryAgainError), Verdict.RETRY),
+    ((RedisConnectionError, RedisTimeoutError, MaxConnectionsError, OSError, TimeoutError), Verdict.RETRY),
+)
 
 
 def _inner(error: BaseException) -> BaseException:
-    """What a connection error is about: over a unix socket redis-py wraps a refused password in one."""
+    """What a connection error is about: over a unix socket redis-py wraps a refused handshake in one."""
     cause = error.__cause__
-    return cause if isinstance(error, RedisConnectionError) and isinstance(cause, _REFUSED) else error
-
-
-def _verdict_by_words(words: str) -> Verdict:
-    # Inside a script redis-py sees the word behind its own prefix, so look for it anywhere near the start.
-    if any(word in words[:80] for word in _MOVED_AWAY):
-        return Verdict.RECONNECT
-    if words.startswith("NOSCRIPT"):
-        return Verdict.LOAD
-    return Verdict.RETRY if words.startswith(_PASSING) else Verdict.REFUSE
+    refused = isinstance(cause, (*_REFUSED, ResponseError))
+    return cause if cause is not None and refused and isinstance(error, RedisConnectionError) else error
 
 
 def translated(error: BaseException, where: str) -> MicrobatchError:

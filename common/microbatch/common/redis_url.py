@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import parse_qsl
 
 __all__ = ["REDIS_URLS", "check_redis_url", "redact_url"]
 
@@ -17,6 +18,7 @@ _URL: Final = re.compile(
     r"rediss?://([^/?#]*@)?(\[[^\]/?#@]+\]|[^\[\]:/?#@]*)(:(?P<port>[0-9]{1,5}))?(/[0-9]*/?)?(\?[^#]*)?"
     r"|unix://([^/?#]*@)?/[^?#]+(\?[^#]*)?|embedded://(/[^?#]*)?"
 )
+_PARAMETER: Final = re.compile(r"db|ssl_\w+")
 _SECRET_PARAMETER: Final = re.compile(r"([?&][^=&]*(?:pass|secret|token)[^=&]*=)[^&]*", re.IGNORECASE)
 _ADDRESS: Final = re.compile(r"(?:\[[^\]]*\]|[^:\[\]]*)(?::\d{0,5})?")
 
@@ -30,6 +32,10 @@ def check_redis_url(url: str) -> str:
     match = _URL.fullmatch(url.strip())
     if not match or int(match["port"] or 6379) not in range(1, 1 << 16):
         raise ValueError(f"not {REDIS_URLS}")
+    _, _, query = match[0].partition("?")
+    foreign = [name for name, _ in parse_qsl(query, keep_blank_values=True) if not _PARAMETER.fullmatch(name)]
+    if foreign:  # others would reach redis-py's constructor, and change what `connection.py` relies on
+        raise ValueError(f"not a URL with the parameter {foreign[0]!r}; it may have db and ssl_...")
     return match[0]
 
 

@@ -1,4 +1,4 @@
-"""`python -m microbatch.console`: the same as the command `microbatch`, where its script is not on the path."""
+"""`python -m microbatch.console`: the command `microbatch`, where its script is not on the path."""
 
 import sys
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from microbatch.common.clock import Deadline, SystemClock
 from microbatch.common.connection import Connection, Endpoint, backoff_s
-from microbatch.common.embedded import resolve_url
+from microbatch.common.embedded import open_url
 from microbatch.common.errors import AuthenticationFailed, ConnectionFailed
 from microbatch.console.options import connection_options
 from microbatch.producer import AsyncClient, ClientSettings
@@ -35,7 +35,7 @@ async def connected(arguments: argparse.Namespace) -> AsyncIterator[AsyncClient]
         SettingsError: An option or a variable has a wrong value.
     """
     settings = ClientSettings.from_command_line(connection_options(arguments))
-    url, server = await asyncio.to_thread(resolve_url, settings.redis_url)
+    url, server = await open_url(settings.redis_url)
     try:
         await _wait_for_redis(url, settings)
         async with AsyncClient(url, settings=settings) as client:

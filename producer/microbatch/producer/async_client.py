@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from microbatch.common import scripts
 from microbatch.common.clock import Deadline, SystemClock
-from microbatch.common.errors import ClientClosed, QueueFull
+from microbatch.common.errors import ClientClosed, ProtocolError, QueueFull, ResultNotFound
 from microbatch.common.identifiers import check_queue, split_job_id
 from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
 from microbatch.common.settings import ClientSettings, redact_url
@@ -213,12 +213,15 @@ class AsyncClient:
 
         Raises:
             ResultTimeout: The time is over and some have not finished.
+            ConnectionFailed: The record of another client's job could not be read in time.
             ClientClosed: The client was closed.
         """
         handles = {ticket_of(job): job for job in jobs}
         async with Harvest(handles, timeout_s) as harvest:
             while batch := await harvest.next_batch():
-                for ticket, _ in batch:
+                for ticket, error in batch:
+                    if error is not None and not isinstance(error, ResultNotFound | ProtocolError):
+                        raise error  # it may still finish: to give it now would be untrue
                     yield handles[ticket]
 
     async def map(
@@ -267,11 +270,7 @@ class AsyncClient:
         return AsyncJobHandle(inbox.mailbox(queue).foreign(local))
 
     async def queues(self) -> list[str]:
-        """The names of all queues that were ever used, sorted.
-
-        Raises:
-            ConnectionFailed: As from `open`.
-        """
+        """The names of all queues that were ever used, sorted; errors as from `open`."""
         names = await self._opened().connection.execute("SMEMBERS", KNOWN_QUEUES)
         return sorted(name.decode("utf-8", "replace") for name in names)
 

@@ -92,8 +92,11 @@ class BulkSubmit:
                 raise self._full from None
             raise SubmitTimeout(self._queue, timeout_s or 0.0) from None
         except Exception as error:
+            if isinstance(error, QueueFull):
+                raise
+            await self._land_rest()  # or the count would leave out what is in the air
             accepted = len(self.accepted())
-            if accepted and not isinstance(error, QueueFull):
+            if accepted:
                 error.add_note(f"{accepted} jobs before it were accepted")
             raise
         finally:
@@ -138,7 +141,7 @@ class BulkSubmit:
         """Wait for the oldest chunk, and send again what found no room if that is wanted."""
         chunk = self._in_air[0]
         assert chunk.landed is not None  # noqa: S101 - it is in the air
-        while full := self._judge(chunk, await chunk.landed):
+        while full := self._judge_next(chunk, await chunk.landed):
             if not self._terms.wait:
                 self._in_air.popleft()
                 await self._land_rest()
@@ -150,6 +153,13 @@ class BulkSubmit:
             chunk.landed = gate.submitter.send(again, sum(len(job.payload) for job in again))
         self._in_air.popleft()
         chunk.jobs = []  # their payloads are not needed any more
+
+    def _judge_next(self, chunk: _Chunk, landing: Landing) -> QueueFull | None:
+        try:
+            return self._judge(chunk, landing)
+        except MicrobatchError:
+            self._in_air.popleft()  # judged: whoever lands the rest must not judge it again
+            raise
 
     async def _land_rest(self) -> None:
         """Wait for what is still in the air: the caller must hear of every job that was accepted."""

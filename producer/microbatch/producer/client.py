@@ -15,7 +15,7 @@ from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self, cast
 
-from microbatch.common.errors import ClientClosed, QueueFull
+from microbatch.common.errors import ClientClosed, MicrobatchError, QueueFull
 from microbatch.producer.async_client import HEARTBEAT_LIMIT_S, AsyncClient
 from microbatch.producer.handle import AsyncJobHandle, ticket_of
 from microbatch.producer.job_handle import JobHandle
@@ -132,6 +132,10 @@ class Client:
         except QueueFull as full:
             accepted = [JobHandle(self._portal, cast("AsyncJobHandle", job)) for job in full.accepted]
             full.accepted = (*jobs, *accepted)
+            raise
+        except MicrobatchError as error:
+            if jobs:
+                error.add_note(f"{len(jobs)} jobs of earlier parts were accepted")
             raise
         return jobs
 

@@ -83,8 +83,8 @@ class LoopThread:
                 except CancelledError:  # only the end of the loop cancels what its caller still waits for
                     raise ClientClosed from None
                 except TimeoutError:
-                    if future.done():  # its own: such as ResultTimeout
-                        raise
+                    if future.done():  # in this very moment, or its own time-out such as ResultTimeout
+                        return future.result()
                     if not self._thread.is_alive():
                         raise ClientClosed from None
         finally:

@@ -74,10 +74,14 @@ class RecordReader:
         """Read the records of all awaited jobs again and again, for ever."""
         while True:
             await asyncio.sleep(self._interval_s * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
-            for mailbox in mailboxes():
-                awaited = list(mailbox.awaited)
-                for first in range(0, len(awaited), CHUNK_JOBS):
-                    await self._read(mailbox, awaited[first : first + CHUNK_JOBS])
+            try:
+                for mailbox in mailboxes():
+                    awaited = list(mailbox.awaited)
+                    for first in range(0, len(awaited), CHUNK_JOBS):
+                        await self._read(mailbox, awaited[first : first + CHUNK_JOBS])
+            except Exception:
+                # A bug of ours: a task that ended here would leave every lost push lost.
+                log.exception("reading the awaited records broke; they are read again later")
 
     async def status(self, ticket: Ticket) -> JobStatus:
         """All that is known about one job.
@@ -151,6 +155,8 @@ class RecordReader:
             except ProtocolError as error:
                 value = error
             mailbox.settle(ticket, view.state, value)
+        elif view.state == "later":  # the reply was full of large values
+            self.look(ticket)
         elif view.state == "foreign":
             ticket.tell(ProtocolError(f"the key of job {ticket.id} holds something else than a job record"))
         elif view.state != "unknown":

@@ -13,7 +13,7 @@ import asyncio
 from typing import TYPE_CHECKING, Self
 
 from microbatch.common.connection import Connection, Endpoint
-from microbatch.common.embedded import resolve_url
+from microbatch.common.embedded import open_url
 from microbatch.common.identifiers import new_client_id
 from microbatch.producer.admission import Admission
 from microbatch.producer.inbox import Inbox
@@ -50,7 +50,7 @@ class Session:
             ConnectionFailed: Redis did not answer within `command_timeout_s`.
             EmbeddedServerError: The embedded server cannot be started.
         """
-        url, server = await asyncio.to_thread(resolve_url, settings.redis_url)
+        url, server = await open_url(settings.redis_url)
         session = cls(url, settings, server)
         try:
             await session.connection.execute("PING")

@@ -51,7 +51,8 @@ class BatchProcessor(Generic[P, R]):
     def setup(self) -> Awaitable[None] | None:
         """Run once before the first claim: load the model, open the database.
 
-        `async def`, or plain `def`, which runs in the thread that will run a plain `process`.
+        `async def`, or plain `def`, which runs in a thread: with `concurrency=1`, in the one that will run a
+        plain `process`; with more, `process` runs in any of as many.
         """
         return None
 

@@ -1,8 +1,8 @@
 """Daemon threads that run the plain functions of a processor.
 
-Rule: one stable thread per slot, so that thread-bound things (a database connection, a device context) that
-`setup` made can be used by `process`. Daemon, so that a hung call can be abandoned: an executor's threads
-would keep the interpreter from leaving.
+Rule: threads are stable, one per slot, so that with one slot the thread-bound things that `setup` made (a
+database connection, a device context) can be used by `process`. Daemon, so that a hung call can be abandoned:
+an executor's threads would keep the interpreter from leaving.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 from microbatch.common.clock import Clock, Deadline, SystemClock
 from microbatch.common.connection import BlockingConnection, Connection, Endpoint, backoff_s
-from microbatch.common.embedded import resolve_url
+from microbatch.common.embedded import open_url
 from microbatch.common.errors import AuthenticationFailed, ConnectionFailed, ProcessorError
 from microbatch.common.identifiers import new_worker_id
 from microbatch.common.settings import WorkerSettings, queue_settings
@@ -122,7 +122,7 @@ class Worker:
             raise
 
     async def _start(self) -> None:
-        url, self._server = await asyncio.to_thread(resolve_url, self.settings.redis_url)
+        url, self._server = await open_url(self.settings.redis_url)
         endpoint = Endpoint(url, self.settings.command_timeout_s, f"microbatch:worker:{self.id}")
         connection = self._connection = Connection(endpoint)
         await self._connect(connection)

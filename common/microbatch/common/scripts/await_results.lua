@@ -3,7 +3,8 @@
 -- Keys:    the queue's prefix
 -- Args:    client, register (1 | 0), check (1 | 0), JobLost error (msgpack), ttl_ms, then local ids
 -- Returns: per job {state, value}; {state} where it is not final; {'unknown'} where there is no record;
---          {'foreign'} where the key holds something else
+--          {'foreign'} where the key holds something else; {'later'} where it is final and the reply already
+--          carries REPLY_LIMIT_BYTES of values: ask again for these (each call carries at least one)
 -- Atomic because: a result that lands between the read and the registration would be waited for in vain.
 -- With `check`, a job whose entry is gone becomes `failed` with JobLost: whoever asks, settles it.
 -- @include base
@@ -11,7 +12,8 @@
 -- @include finish
 local client, register, check, lost_error, ttl_ms = ARGV[1], ARGV[2] == '1', ARGV[3] == '1', ARGV[4], ARGV[5]
 local WATCHERS_KEPT_MS, CLIENTS_LIMIT_BYTES = '3600000', 4096  -- who waits longer looks again by itself
-local result, watched = {}, false
+local REPLY_LIMIT_BYTES = 1048576
+local result, watched, bytes = {}, false, 0
 
 -- The newest comes last; the oldest makes room, so that asking again and again does not grow the list.
 local function watch(id)
@@ -39,7 +41,13 @@ for i = 6, #ARGV do
   elseif not record[1] then
     result[#result + 1] = {'unknown'}
   elseif record[2] or record[3] then
-    result[#result + 1] = {record[1], record[2] or record[3]}
+    local value = record[2] or record[3]
+    if bytes > 0 and bytes + #value > REPLY_LIMIT_BYTES then
+      result[#result + 1] = {'later'}
+    else
+      bytes = bytes + #value
+      result[#result + 1] = {record[1], value}
+    end
   elseif record[1] == 'queued' and check and is_lost(record[4]) then
     redis.call('HDEL', job_key(id), 'entry')  -- frees first
     finish(id, '', 'failed', lost_error, ttl_ms)

@@ -21,7 +21,7 @@ LOST_TTL_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class RecordView:
-    """A job's state (or `unknown`, `foreign`) and, once final, its encoded result or error."""
+    """A job's state (or `unknown`, `foreign`, `later`) and, once final, its encoded result or error."""
 
     state: str
     value: bytes | None

@@ -39,7 +39,7 @@ end
 local function code_of(id, token, live)
   if type(live) == 'table' then return WRONG_TYPE, true end
   local known = redis.call('HMGET', job_key(id), 'state', 'batch', 'reason')
-  -- No record: it was deleted, and this entry still stands for the job if the queue still holds it for us.
+  -- No record: it was deleted, and this entry still stands for the job while it is pending.
   if not known[1] then
     local lane, entry_id = split_token(token)
     local pending = redis.pcall('XPENDING', lane_key(lane), GROUP, entry_id, entry_id, 1)
