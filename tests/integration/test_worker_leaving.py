@@ -7,7 +7,6 @@ import logging
 import socket
 import threading
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -249,7 +248,6 @@ async def test_past_the_deadline_the_rest_is_handed_back_and_another_worker_has_
         assert not worker.drained
         took_s = await until(lambda: desk.are_final(jobs), 5)
         go.set()
-        assert asyncio.all_tasks() >= {asyncio.current_task()}
 
     assert took_s < 2  # and not the heartbeat limit of 10 s
     assert [desk.result(job) for job in jobs] == [1, 2]
@@ -368,6 +366,5 @@ async def test_quiet_stops_claiming_and_resume_goes_on(desk: Desk) -> None:
 
 
 def test_a_drain_timeout_says_how_many_went_back() -> None:
-    with suppress(DrainTimeout):
-        raise DrainTimeout(3)
-    assert "3 jobs were handed back" in str(DrainTimeout(3))
+    assert str(DrainTimeout(3)) == "the drain deadline passed: 3 jobs were handed back"
+    assert str(DrainTimeout(1, "a second signal came")) == "a second signal came: 1 jobs were handed back"

@@ -48,7 +48,7 @@ def all_errors(
         (errors.SubmitTimeout("embed", 1), 4),
         (errors.ConnectionFailed("down"), 69),
         (errors.EmbeddedServerError("no program"), 69),
-        (errors.ServerError("ERR"), 69),
+        (errors.ServerError("ERR"), 1),
         (errors.ClientClosed(), 70),
         (AssertionError("what"), 70),
         (errors.DrainTimeout(3), 75),

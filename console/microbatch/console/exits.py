@@ -100,5 +100,5 @@ def _table() -> Iterator[tuple[type[Exception], ExitCode, str]]:
         (errors.SettingsError, ExitCode.USAGE, "`microbatch config` shows what is in force"),
         (errors.ProcessorError, ExitCode.USAGE, ""),
         (errors.EmbeddedServerError, ExitCode.REDIS_UNREACHABLE, ""),
-        (errors.ServerError, ExitCode.REDIS_UNREACHABLE, "Redis 7.0 or Valkey 7.2 is the least that works"),
+        (errors.ServerError, ExitCode.FAILED, "Redis 7.0 or Valkey 7.2 is the least that works"),
     )

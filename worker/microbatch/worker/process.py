@@ -150,7 +150,7 @@ def _supervise(worker: Worker, shell: _LoopThread, events: SimpleQueue[int]) -> 
             shell.call(worker.resume)
             log.warning("SIGCONT: claiming again")
         elif event == getattr(signal, "SIGUSR1", None):
-            log.warning("SIGUSR1: %r", worker)
+            log.warning("SIGUSR1: %r, open batches: %s", worker, worker.open_batches())
             faulthandler.dump_traceback(file=sys.__stderr__ or sys.stderr, all_threads=True)
 
 

@@ -175,6 +175,10 @@ class Worker:
             else:
                 return
 
+    def open_batches(self) -> dict[str, list[str]]:
+        """The ids of the batches that it holds, by queue; safe to call from any thread."""
+        return {agent.settings.queue: agent.ledger.batch_ids() for agent in list(self._agents)}
+
     def quiet(self) -> None:
         """Stop claiming; running batches go on. Undone by `resume`."""
         for agent in self._agents:
@@ -207,7 +211,10 @@ class Worker:
             await asyncio.wait({drain}, timeout=limit_s)
         finally:  # also when we are cancelled: whoever is in a hurry gets the deadline now
             try:
-                self.drained = drain.done()
+                broke = drain.exception() if drain.done() and not drain.cancelled() else None
+                if broke is not None:  # a bug of ours: what it left is handed back
+                    log.error("worker %s: the drain broke", self.id, exc_info=broke)
+                self.drained = drain.done() and broke is None
                 if not self.drained:
                     await self._hand_back()
             finally:
