@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,6 +10,11 @@ from tests.servers import Servers
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+# Where the tests run in the background of a script, SIGINT is ignored, and the commands that they start and
+# interrupt would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,6 @@ GARBAGE: dict[str, dict[str, bytes]] = {
     "bytes that are no text": {"v": b"1", "id": b"\xff\xfe", "client": b"\xff", "payload": ONE},
     "an attempt that is no number": {"v": b"1", "id": b"g", "payload": ONE, "attempt": b"-1"},
     "headers that are no map": {"v": b"1", "id": b"g", "payload": ONE, "headers": encode([1])},
-    "a date that no calendar has": {"v": b"1", "id": b"g", "payload": ONE, "enqueued_ms": b"9" * 16},
     "two hundred fields": {f"f{number}": b"x" for number in range(200)},
 }
 
@@ -95,6 +94,39 @@ async def test_all_garbage_at_once_leaves_a_worker_that_works(desk: Desk) -> Non
         await until(desk.is_clean, 5)
 
     assert desk.redis.xlen(desk.keys.dead) == len(GARBAGE)
+
+
+async def test_a_foreign_entry_far_in_the_future_costs_no_later_job_its_result(desk: Desk) -> None:
+    desk.redis.xadd(desk.keys.lane("main"), {"v": "1"}, id="18446744073709551000-0")
+    jobs = desk.submit("later", "and later")
+
+    async with Worker([curious], settings=quick(desk.url)):
+        await until(lambda: desk.are_final(jobs), 5)
+
+    assert [desk.result(job) for job in jobs] == ["later", "and later"]
+    assert desk.redis.xlen(desk.keys.dead) == 1
+
+
+async def test_a_broken_control_key_makes_no_accepted_job_look_refused(desk: Desk) -> None:
+    desk.redis.set(f"{desk.keys.prefix}idle", "not a sorted set")
+
+    jobs = desk.submit("accepted")
+
+    assert len(jobs) == 1
+    assert desk.redis.xlen(desk.keys.lane("main")) == 1
+    desk.redis.delete(f"{desk.keys.prefix}idle")
+
+
+async def test_a_worker_starts_and_drains_while_redis_is_at_its_memory_limit(desk: Desk) -> None:
+    jobs = desk.submit(*range(50))
+    desk.redis.config_set("maxmemory", 1)
+    try:
+        async with Worker([curious], settings=quick(desk.url)):
+            await until(lambda: desk.are_final(jobs), 5)
+    finally:
+        desk.redis.config_set("maxmemory", 0)
+
+    assert [desk.result(job) for job in jobs] == list(range(50))
 
 
 async def test_a_bad_payload_under_a_known_id_fails_its_job_with_its_raw_bytes_kept(desk: Desk) -> None:

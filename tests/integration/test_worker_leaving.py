@@ -367,4 +367,4 @@ async def test_quiet_stops_claiming_and_resume_goes_on(desk: Desk) -> None:
 
 def test_a_drain_timeout_says_how_many_went_back() -> None:
     assert str(DrainTimeout(3)) == "the drain deadline passed: 3 jobs were handed back"
-    assert str(DrainTimeout(1, "a second signal came")) == "a second signal came: 1 jobs were handed back"
+    assert str(DrainTimeout(1, "a second signal came")) == "a second signal came: 1 job was handed back"

@@ -16,6 +16,8 @@ from microbatch.worker import Retry
 from microbatch.worker.assembly import assemble
 from microbatch.worker.batch import Job
 
+NOW_MS = 1_800_000_000_000
+
 
 def test_a_batch_is_a_sequence_of_its_jobs_in_order() -> None:
     batch, _ = make_batch(["a", "b", "c"], ["x", "y", "z"])
@@ -82,7 +84,7 @@ def test_good_entries_become_jobs_and_each_bad_one_is_set_aside_alone() -> None:
     newer.newer = True
     claimed = [make_entry("a"), bad_payload, bad_headers, no_payload, hostile_id, newer, make_entry("g")]
 
-    found = assemble("q", claimed)
+    found = assemble("q", claimed, NOW_MS)
 
     assert [job.id for job in found.jobs] == ["q/a", "q/g"]
     assert [entry.local for entry in found.entries] == ["a", "g"]
@@ -92,17 +94,17 @@ def test_good_entries_become_jobs_and_each_bad_one_is_set_aside_alone() -> None:
 
 
 def test_headers_reach_the_job_and_are_empty_without_any() -> None:
-    found = assemble("q", [make_entry("a", headers=encode({"trace": "1"})), make_entry("b")])
+    found = assemble("q", [make_entry("a", headers=encode({"trace": "1"})), make_entry("b")], NOW_MS)
 
     assert [job.headers for job in found.jobs] == [{"trace": "1"}, {}]
 
 
-@pytest.mark.parametrize("enqueued_ms", [253_402_300_800_000, 10**17 - 1])
-def test_an_entry_from_after_the_year_9999_is_set_aside_so_that_no_job_raises(enqueued_ms: int) -> None:
-    found = assemble("q", [make_entry("a", enqueued_ms=enqueued_ms), make_entry("b")])
+@pytest.mark.parametrize("enqueued_ms", [NOW_MS + 1, 253_402_300_800_000, 10**17 - 1])
+def test_an_entry_from_the_future_came_just_now(enqueued_ms: int) -> None:
+    found = assemble("q", [make_entry("a", enqueued_ms=enqueued_ms), make_entry("b")], NOW_MS)
 
-    assert [job.id for job in found.jobs] == ["q/b"]
-    assert "9999" in found.faulty[0][1].message
+    assert [job.id for job in found.jobs] == ["q/a", "q/b"]
+    assert found.jobs[0].enqueued_at == datetime.fromtimestamp(NOW_MS / 1000, UTC)
 
 
 @given(
@@ -124,7 +126,7 @@ def test_whatever_bytes_are_claimed_every_entry_goes_exactly_one_way_and_nothing
     ]
     claimed.append(parse_entry("main", b"2-0", [part for pair in strange for part in pair]))
 
-    found = assemble("q", claimed)
+    found = assemble("q", claimed, NOW_MS)
 
     assert len(found.jobs) + len(found.faulty) + found.newer == len(claimed)
     for job, entry in zip(found.jobs, found.entries, strict=True):

@@ -52,7 +52,9 @@ def encode(value: Any, *, limit_bytes: int | None = None) -> bytes:
         data: bytes = _per_thread.packer.pack(value)
     except OverflowError:
         raise PayloadError("an int beyond 64 bits cannot travel") from None
-    except (ValueError, TypeError) as error:  # such as a lone surrogate in a str
+    except UnicodeEncodeError as error:
+        raise PayloadError("a str with a lone surrogate, which is no valid Unicode, cannot travel") from error
+    except (ValueError, TypeError) as error:
         raise PayloadError(f"this value cannot travel: {error}") from error
     if limit_bytes is not None and len(data) > limit_bytes:
         raise PayloadTooLarge(len(data), limit_bytes)

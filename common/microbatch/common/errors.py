@@ -127,8 +127,8 @@ class ResultTimeout(MicrobatchError, TimeoutError):
     """
 
     def __init__(self, job_id: str | None, timeout_s: float, *, missing: int = 1) -> None:
-        what = f"job {job_id} has" if job_id else f"{missing} jobs have"
-        super().__init__(f"{what} no result after {timeout_s:g} s")
+        what = f"job {job_id} has" if job_id else "1 job has" if missing == 1 else f"{missing} jobs have"
+        super().__init__(f"{what} no result after {timeout_s:.3g} s")
         self.job_id = job_id
         self.timeout_s = timeout_s
 
@@ -244,7 +244,8 @@ class DrainTimeout(MicrobatchError, TimeoutError):
     """
 
     def __init__(self, handed_back: int, why: str = "the drain deadline passed") -> None:
-        super().__init__(f"{why}: {handed_back} jobs were handed back")
+        jobs = "1 job was" if handed_back == 1 else f"{handed_back} jobs were"
+        super().__init__(f"{why}: {jobs} handed back")
         self.handed_back = handed_back
         self.why = why
 

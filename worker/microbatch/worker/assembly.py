@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 __all__ = ["Assembled", "assemble"]
 
 _NO_HEADERS: Mapping[str, Any] = {}
-_LATEST_MS = 253_402_300_799_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +34,8 @@ class Assembled:
     newer: int
 
 
-def assemble(queue: str, claimed: Sequence[Entry]) -> Assembled:
-    """Sort claimed entries."""
+def assemble(queue: str, claimed: Sequence[Entry], claimed_ms: int) -> Assembled:
+    """Sort entries that were claimed at `claimed_ms`, by Redis's clock."""
     jobs: list[Job[Any]] = []
     entries: list[Entry] = []
     faulty: list[tuple[Entry, Fault]] = []
@@ -48,9 +47,8 @@ def assemble(queue: str, claimed: Sequence[Entry]) -> Assembled:
         if entry.fault:
             faulty.append((entry, Fault("ProtocolError", entry.fault)))
             continue
-        if entry.enqueued_ms > _LATEST_MS:  # `Job.enqueued_at` would raise, and fail its mates with it
-            faulty.append((entry, Fault("ProtocolError", "the entry was enqueued after the year 9999")))
-            continue
+        # A foreign entry id can lie far ahead, and its stream counts on from there: such a job came just now.
+        entry.enqueued_ms = min(entry.enqueued_ms, claimed_ms)
         try:
             payload = decode(entry.payload)
             headers = _NO_HEADERS if not entry.headers else _headers(entry.headers)

@@ -7,10 +7,12 @@ dies) taken over by another worker. Nothing is acknowledged before it was proces
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from microbatch.common.errors import ServerFull
 from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
 from microbatch.common.scripts import BatchFacts, Claimed, join, queue_status
 from microbatch.worker.assembly import assemble
@@ -79,7 +81,8 @@ class QueueAgent:
                 max_wait_ms=self.settings.max_wait_ms,
             )
         )
-        await self._parts.connection.execute("SADD", KNOWN_QUEUES, self.settings.queue)
+        with contextlib.suppress(ServerFull):  # a full server must drain; producers write the name too
+            await self._parts.connection.execute("SADD", KNOWN_QUEUES, self.settings.queue)
         if previous.max_batch_size and (previous.max_batch_size, previous.max_wait_ms) != mine:
             log.warning(
                 "queue %s: max_batch_size=%s max_wait_ms=%s here, another worker declared %s and %s",
@@ -158,7 +161,7 @@ class QueueAgent:
         self.ledger.strike(batch_id)
 
     async def _process(self, batch_id: str, claimed: Claimed) -> None:
-        sorted_ = assemble(self.settings.queue, claimed.entries)
+        sorted_ = assemble(self.settings.queue, claimed.entries, claimed.claimed_ms)
         size = len(sorted_.jobs)
         facts = BatchFacts(self._parts.worker_id, batch_id, claimed.reason, size, claimed.claimed_ms)
         for entry, fault in sorted_.faulty:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -92,7 +93,10 @@ def main() -> int:
             return work
 
     work = asyncio.run(run_async()) if arguments.style == "async" else run_threads()
-    print(work.report().to_line(), flush=True)
+    sys.stdout.flush()
+    line = memoryview(f"{work.report().to_line()}\n".encode())
+    while line:  # an unbuffered stdout may take a part of a long line, and `print` would drop the rest
+        line = line[os.write(sys.stdout.fileno(), line) :]
     return 0
 
 

@@ -55,6 +55,7 @@ class Stage:
         self._worker_options = ["--max-batch-size", str(max_batch_size)]
         self._server = EmbeddedServer()
         self._workers: list[Child] = []
+        self._reported: set[Child] = set()
         self._producers: list[Child] = []
         self._events: SimpleQueue[Event] = SimpleQueue()
 
@@ -103,6 +104,7 @@ class Stage:
         while len(reports) < len(self._producers):
             said = self._heard(_SILENCE_LIMIT_S)
             if "outcomes" in said.message:
+                self._reported.add(said.child)
                 reports[said.child] = report = Report.from_message(said.message)
                 done[said.child] = len(report.outcomes)
             else:
@@ -159,6 +161,8 @@ class Stage:
     def _judge(self, event: Ended) -> None:
         if event.exit_code or event.child in self._workers:
             raise event.child.failure(f"ended unexpectedly ({_how(event.exit_code)})")
+        if event.child not in self._reported:
+            raise event.child.failure("ended without its report")
 
     def _wait_for_workers(self, deadline_s: float) -> None:
         """Ask the queue, which is who has to know them."""

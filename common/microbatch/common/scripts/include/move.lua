@@ -43,7 +43,7 @@ local function move(lane, entry_id, to_lane, runs, crashes)
   for _, pair in ipairs({
     {'attempt', int((tonumber(fields['attempt']) or 0) + runs)},
     {'crashes', int((tonumber(fields['crashes']) or 0) + crashes)},
-    {'enqueued_ms', fields['enqueued_ms'] or int(entry_ms(entry_id))},
+    {'enqueued_ms', fields['enqueued_ms'] or int(math.min(entry_ms(entry_id), now_ms))},
   }) do
     entry[#entry + 1] = pair[1]
     entry[#entry + 1] = pair[2]
