@@ -15,7 +15,6 @@ __all__ = ["VERSION", "Entry", "parse_entry"]
 VERSION = 1
 """The highest entry and record version that this code understands."""
 
-_MINIMAL = 8  # v, id, client, payload: the entry of a plain job on its first run
 _ID_LIMIT = 128
 _DIGITS_LIMIT = 17  # fits 64 bits, also after the server has added its clock to a time to live
 
@@ -65,21 +64,27 @@ class Entry:
         self.fault = ""
 
 
-def parse_entry(lane: str, entry_id: bytes, fields: list[bytes] | None) -> Entry:
-    """Read one entry as Redis returns it: its id and its fields as a flat list."""
+def parse_entry(lane: str, entry_id: bytes, *rest: Any) -> Entry:
+    """Read one entry as a claim answers it.
+
+    Args:
+        lane: Where it was read.
+        entry_id: Its id in the stream.
+        *rest: Its fields as one flat list (or None), or, for a plain job: local id, client, payload.
+    """
     name = entry_id.decode()
     token = f"{lane}:{name}"
     written_ms = int(name.partition("-")[0])
-    if fields and len(fields) == _MINIMAL and fields[0] == b"v" and fields[1] == b"1":
-        # The order in which submit.lua writes: the common case needs no dict.
-        _, _, id_key, local, client_key, client, payload_key, payload = fields
-        known = id_key == b"id" and client_key == b"client" and payload_key == b"payload"
-        if known and local.isalnum() and len(local) <= _ID_LIMIT:
-            try:
-                return Entry(token, local.decode("ascii"), client.decode("ascii"), payload, written_ms)
-            except UnicodeDecodeError:
-                pass
-    return _parse_any(token, written_ms, fields or [])
+    if len(rest) == 1:
+        return _parse_any(token, written_ms, rest[0] or [])
+    local, client, payload = rest
+    if local.isalnum() and len(local) <= _ID_LIMIT:
+        try:
+            return Entry(token, local.decode("ascii"), client.decode("ascii"), payload, written_ms)
+        except UnicodeDecodeError:
+            pass
+    fields = [b"v", b"1", b"id", local, b"client", client, b"payload", payload]
+    return _parse_any(token, written_ms, fields)
 
 
 def _parse_any(token: str, written_ms: int, fields: list[bytes]) -> Entry:

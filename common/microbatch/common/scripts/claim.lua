@@ -2,7 +2,9 @@
 --
 -- Keys:    the queue's prefix
 -- Args:    worker, batch id, max_batch_size, max_wait_us, max_batch_bytes
--- Returns: {'batch', reason, claimed_ms, lane, entries, lane, entries ...}  entries as XRANGE gives them
+-- Returns: {'batch', reason, claimed_ms, lane, entries, lane, entries ...}
+--          an entry is {entry id, fields} as XRANGE gives it, or, for a plain job on its first run, in short:
+--          {entry id, local id, client, payload}
 --          {'watch', wait_us}  nothing is due: this worker waits for the batch to fill, and looks again then
 --          {'idle'}            nothing waits, or another worker watches
 -- Atomic because: the batch forms here, over the whole queue; a worker that dies while it waits holds nothing.
@@ -63,11 +65,17 @@ local function drop(lane, entry_id)
   redis.call('XDEL', lane_key(lane), entry_id)
 end
 
-local function bytes_of(fields)
-  if #fields == 8 and fields[7] == 'payload' then return #fields[8] end  -- as submit writes a plain job
-  local sum = 0
-  for _, field in ipairs(fields) do sum = sum + #field end
-  return sum
+-- An entry as it is answered, and its size. Most are as submit writes a plain job: their field names are left
+-- out, because turning each into a reply and back costs both sides more than the claim itself.
+local function shortened(entry)
+  local fields = entry[2]
+  if #fields == 8 and fields[7] == 'payload' and fields[5] == 'client' and fields[3] == 'id'
+    and fields[2] == '1' and fields[1] == 'v' then
+    return {entry[1], fields[4], fields[6], fields[8]}, #fields[8]
+  end
+  local bytes_here = 0
+  for _, field in ipairs(fields) do bytes_here = bytes_here + #field end
+  return entry, bytes_here
 end
 
 -- Take up to `room` live entries of a lane. Returns an error reply, or nil. What was read before an error is
@@ -87,8 +95,9 @@ local function take(lane, room)
         drop(lane, entry[1])
       else
         tokens[#tokens + 1] = token
-        kept[#kept + 1] = entry
-        bytes = bytes + bytes_of(entry[2])
+        local short, bytes_here = shortened(entry)
+        kept[#kept + 1] = short
+        bytes = bytes + bytes_here
       end
     end
     exhausted = #entries < ask

@@ -56,5 +56,5 @@ def _parse(reply: Any) -> ClaimReply:
     entries: list[Entry] = []
     for index in range(3, len(reply), 2):
         lane = reply[index].decode()
-        entries += [parse_entry(lane, entry_id, fields) for entry_id, fields in reply[index + 1]]
+        entries += [parse_entry(lane, *row) for row in reply[index + 1]]
     return Claimed(reply[1].decode(), reply[2], entries)
