@@ -5,6 +5,7 @@ Rule: the fields are the truth; `python -m tests.docs.test_configuration_page` w
 
 import re
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import pytest
 from pydantic.fields import FieldInfo
@@ -16,6 +17,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 CLASSES: tuple[type[RedisSettings], ...] = (RedisSettings, ClientSettings, WorkerSettings)
 NO_VALUES = {"queue", "origins"}
 SUFFIXES = {"_bytes": "bytes", "_ms": "milliseconds", "_s": "seconds"}
+NO_BOUNDS = "see meaning"
 UNITS = {
     "redis_url": "",
     "max_queue_length": "jobs",
@@ -23,6 +25,11 @@ UNITS = {
     "max_batch_size": "jobs",
     "max_crashes": "workers",
     "dead_max_length": "jobs",
+    "max_attempts": "runs",
+    "on_batch_error": "",
+    "executor": "",
+    "max_batches_per_child": "batches",
+    "max_batches": "batches",
 }
 
 
@@ -66,16 +73,18 @@ def default(field: FieldInfo) -> str:
 
 
 def allowed(field: FieldInfo) -> str:
-    # A constraint on an optional value sits inside the union.
-    inner = [part for union in getattr(field.annotation, "__args__", ()) for part in union_metadata(union)]
-    ends = [
-        getattr(rule, end) for end in ("ge", "le") for rule in [*field.metadata, *inner] if hasattr(rule, end)
-    ]
-    return " to ".join(f"{end:,}" for end in ends) or "see meaning"
+    parts = [*field.metadata, *parts_of(field.annotation)]
+    choices = [choice for part in parts if get_origin(part) is Literal for choice in get_args(part)]
+    ends = [getattr(part, end) for end in ("ge", "le") for part in parts if hasattr(part, end)]
+    return (
+        ", ".join(f"`{choice}`" for choice in choices) or " to ".join(f"{end:,}" for end in ends) or NO_BOUNDS
+    )
 
 
-def union_metadata(annotation: object) -> list[object]:
-    return [rule for field in getattr(annotation, "__metadata__", ()) for rule in field.metadata]
+def parts_of(annotation: object) -> list[object]:
+    """The types and rules inside an annotation: a constraint on an optional value sits inside the union."""
+    inner = (*get_args(annotation), *getattr(annotation, "metadata", ()))
+    return [annotation, *(part for each in inner for part in parts_of(each))]
 
 
 def page_with_tables(page: str) -> str:

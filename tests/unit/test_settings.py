@@ -205,6 +205,19 @@ def test_a_zero_is_a_value_and_not_an_absence() -> None:
     assert (resolved.max_wait_ms, resolved.result_ttl_s, resolved.concurrency) == (0, 0, 1)
 
 
+def test_a_setting_that_is_unset_everywhere_stays_unset_and_any_level_sets_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unset = queue_settings("a", settings=WorkerSettings())
+    assert (unset.max_attempts, unset.batch_timeout_s, unset.max_batches_per_child) == (None, None, None)
+    assert unset.origins["max_attempts"] == "default"
+
+    monkeypatch.setenv("MICROBATCH_QUEUE__A__EXECUTOR", "process")
+    monkeypatch.setenv("MICROBATCH_MAX_ATTEMPTS", "4")
+    resolved = queue_settings("a", settings=WorkerSettings(), declared={"batch_timeout_s": 2})
+    assert (resolved.executor, resolved.max_attempts, resolved.batch_timeout_s) == ("process", 4, 2)
+
+
 def test_options_that_are_no_queue_settings_are_passed_over_but_declared_ones_are_refused() -> None:
     assert queue_settings("a", settings=WorkerSettings(), cli={"burst": True}).concurrency == 1
 

@@ -59,6 +59,22 @@ def declared(**values: object) -> object:
             "result_ttl_s is inf, it must be a number of seconds from 0 to 315,360,000",
         ),
         (
+            lambda: QueueOverrides(max_attempts=0),
+            "max_attempts is 0, it must be a whole number from 1 to 1,000",
+        ),
+        (
+            lambda: declared(on_batch_error="explode"),
+            "on_batch_error is 'explode', it must be 'bisect', 'fail' or 'retry'",
+        ),
+        (
+            lambda: WorkerSettings(executor="gpu"),  # type: ignore[arg-type]
+            "executor is 'gpu', it must be 'thread' or 'process'",
+        ),
+        (
+            lambda: WorkerSettings(batch_timeout_s=0),
+            "batch_timeout_s is 0, it must be a number of seconds from 0.01 to 86,400",
+        ),
+        (
             lambda: QueueOverrides(max_result_bytes=0),
             "max_result_bytes is 0, it must be a whole number of bytes from 1 to 67,108,864",
         ),

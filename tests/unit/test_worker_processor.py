@@ -114,6 +114,22 @@ def test_an_option_with_an_impossible_value_is_refused_at_the_decorator(option: 
         batch_processor(queue="q", **option)(lambda items: items)
 
 
+def test_exceptions_that_are_worth_another_run_are_declared_in_code() -> None:
+    @batch_processor(queue="q", max_attempts=3, retry_on=(OSError, ValueError), give_up_on=TimeoutError)
+    def process(items: list[int]) -> list[int]:
+        return items
+
+    assert (process.retry_on, process.give_up_on) == ((OSError, ValueError), TimeoutError)
+    assert declared(process) == {"max_attempts": 3}
+    assert (Sums().retry_on, Sums().give_up_on) == ((Exception,), ())
+
+
+@pytest.mark.parametrize("option", [{"retry_on": "OSError"}, {"give_up_on": [OSError]}, {"retry_on": (3,)}])
+def test_what_is_no_exception_type_is_refused_at_the_decorator(option: dict[str, Any]) -> None:
+    with pytest.raises(ProcessorError, match="must be an exception type or a tuple of them"):
+        batch_processor(queue="q", **option)(lambda items: items)
+
+
 def takes_nothing() -> list[int]:
     return []
 

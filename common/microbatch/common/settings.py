@@ -1,27 +1,40 @@
-"""Settings: what can be configured, what each value means, and which of several values wins.
+"""Settings: what can be configured, and what each value means.
 
-Rule: command line > environment for that queue > argument in code > environment > default; `queue_settings`
-decides it and nothing else does. The environment wins over `.env`. A value given to a settings class in code
+Rule: the environment wins over `.env`. A value given to a settings class in code
 (`WorkerSettings(max_wait_ms=3)`) stands where the environment stands, and before it. A value that cannot be
-used is a `SettingsError` of one line. Nothing here prints, connects or shows a password.
+used is a `SettingsError` of one line. Nothing here prints, connects or shows a password. What may differ by
+queue is in `queue_settings.py`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from microbatch.common.errors import SettingsError
+from microbatch.common.queue_settings import QueueOverrides, QueueSettings, queue_settings
 from microbatch.common.redis_url import check_redis_url, redact_url
+from microbatch.common.settings_bounds import (
+    MIB,
+    Attempts,
+    BackoffS,
+    BatchError,
+    BatchSize,
+    BatchTimeoutS,
+    Concurrency,
+    Executor,
+    ManyBatches,
+    QueueLength,
+    RssBytes,
+    TtlS,
+    ValueBytes,
+    WaitMs,
+)
 from microbatch.common.settings_errors import plain_error
 from microbatch.common.settings_sources import (
-    CODE,
-    CODE_SETTINGS,
     COMMAND_LINE,
-    DEFAULT,
     ENV_PREFIX,
     UnknownSettingWarning,
     Variables,
@@ -46,37 +59,6 @@ __all__ = [
     "queue_settings",
     "redact_url",
 ]
-
-_MIB: Final = 1024 * 1024
-
-_BatchSize = Annotated[int, Field(ge=1, le=10_000)]
-_WaitMs = Annotated[float, Field(ge=0, le=3_600_000)]
-_Concurrency = Annotated[int, Field(ge=1, le=1_000)]
-_ValueBytes = Annotated[int, Field(ge=1, le=64 * _MIB)]
-_TtlS = Annotated[float, Field(ge=0, le=315_360_000)]
-_QueueLength = Annotated[int, Field(ge=1, le=1_000_000_000)]
-
-
-class QueueOverrides(BaseModel):
-    """What one queue has instead of the process-wide values; `None` keeps the process-wide value."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    max_batch_size: _BatchSize | None = None
-    max_wait_ms: _WaitMs | None = None
-    concurrency: _Concurrency | None = None
-    max_result_bytes: _ValueBytes | None = None
-    result_ttl_s: _TtlS | None = None
-    max_queue_length: _QueueLength | None = None
-
-    if not TYPE_CHECKING:  # type checkers offer the fields as keyword arguments; this would hide them
-
-        def __init__(self, **values: object) -> None:
-            try:
-                super().__init__(**values)
-            except ValidationError as error:
-                raise plain_error(error, dict.fromkeys(values, CODE), _all_fields()) from error
-
 
 _NO_OVERRIDES: Final = QueueOverrides()
 
@@ -155,16 +137,16 @@ class RedisSettings(BaseSettings):
 class ClientSettings(RedisSettings):
     """What a producer uses."""
 
-    max_payload_bytes: _ValueBytes = Field(
-        default=_MIB,
+    max_payload_bytes: ValueBytes = Field(
+        default=MIB,
         description="The largest encoded payload; a larger one is `PayloadTooLarge`. More costs memory; "
         "keep large things elsewhere and submit where they are.",
     )
-    max_queue_length: _QueueLength = Field(
+    max_queue_length: QueueLength = Field(
         default=1_000_000,
         description="Jobs a queue holds before `QueueFull`. More buffers longer bursts, in Redis memory.",
     )
-    result_ttl_s: _TtlS | None = Field(
+    result_ttl_s: TtlS | None = Field(
         default=None,
         description="How long a result is kept after the job's end; 0 keeps none. Unset: the worker's value.",
     )
@@ -187,24 +169,24 @@ class ClientSettings(RedisSettings):
 class WorkerSettings(RedisSettings):
     """What a worker process uses. `queue_settings` resolves what may differ by queue."""
 
-    concurrency: _Concurrency = Field(
+    concurrency: Concurrency = Field(
         default=1,
         description="Batches in flight per queue and process. More overlaps waiting inside the processor.",
     )
-    max_batch_size: _BatchSize = Field(
+    max_batch_size: BatchSize = Field(
         default=32,
         description="The most jobs per call of the processor. More is cheaper per job, and slower per call.",
     )
-    max_wait_ms: _WaitMs = Field(
+    max_wait_ms: WaitMs = Field(
         default=5.0,
         description="How long a job may wait for company, counted from its submit. More fills batches better "
         "and adds as much latency; 0 dispatches at once.",
     )
-    max_result_bytes: _ValueBytes = Field(
-        default=_MIB,
+    max_result_bytes: ValueBytes = Field(
+        default=MIB,
         description="The largest encoded result; a larger one fails its own job. More costs Redis memory.",
     )
-    result_ttl_s: _TtlS = Field(
+    result_ttl_s: TtlS = Field(
         default=3_600.0,
         description="How long a result is kept after the job's end where the producer named no time; 0 keeps "
         "none. More costs Redis memory, less leaves less time to fetch it.",
@@ -227,70 +209,53 @@ class WorkerSettings(RedisSettings):
         description="How long the event loop may be stuck before the heartbeat stops and others take the "
         "jobs. Less finds hung workers sooner, more tolerates blocking code.",
     )
+    max_attempts: Attempts | None = Field(
+        default=None,
+        description="Runs of a job that fails, all together; between them it waits (`retry_backoff_s`). "
+        "Unset: a raised exception fails the job at once, and a `Retry` gets up to 5 runs.",
+    )
+    retry_backoff_s: BackoffS = Field(
+        default=1.0,
+        description="The longest wait before a job's second run; it doubles with each further run, and the "
+        "wait is random between 0 and that. More spares what fails, less succeeds sooner.",
+    )
+    retry_backoff_limit_s: BackoffS = Field(
+        default=300.0, description="Where the doubling of `retry_backoff_s` ends."
+    )
+    on_batch_error: BatchError = Field(
+        default="bisect",
+        description="When the processor raises for several jobs: `bisect` runs halves until the culprits "
+        "stand alone, so innocent jobs run again; `fail` fails all of them; `retry` runs all of them again, "
+        "as often as `max_attempts` allows.",
+    )
+    batch_timeout_s: BatchTimeoutS | None = Field(
+        default=None,
+        description="How long one call of the processor may take; then its jobs run again, each alone, and "
+        "one that hangs alone fails: `BatchTimeout`. Unset: for ever. More tolerates slow batches.",
+    )
+    executor: Executor = Field(
+        default="thread",
+        description="Where processors run: `thread` in the worker's process (`async def` on its event loop, "
+        "`def` in threads), `process` in child processes, whose death costs only their batch.",
+    )
+    max_batches_per_child: ManyBatches | None = Field(
+        default=None,
+        description="Batches after which a child process (`executor=process`) is replaced. Unset: never. "
+        "Less bounds leaks sooner, and costs a `setup` each time.",
+    )
+    max_batches: ManyBatches | None = Field(
+        default=None,
+        description="Batches after which the worker drains and exits with 0, to be restarted. Unset: never.",
+    )
+    max_rss_bytes: RssBytes | None = Field(
+        default=None,
+        description="Memory (resident set) above which the worker drains and exits with 0, to be "
+        "restarted; its child processes do not count. Unset: no limit.",
+    )
     dead_max_length: Annotated[int, Field(ge=0, le=100_000_000)] = Field(
         default=100_000,
         description="Dead letters that a queue keeps; the oldest go first. More costs Redis memory.",
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueueSettings:
-    """What holds for one queue of a worker, resolved; `origins` says by field where each value came from."""
-
-    queue: str
-    max_batch_size: int
-    max_wait_ms: float
-    concurrency: int
-    max_result_bytes: int
-    result_ttl_s: float
-    origins: Mapping[str, str]
-
-
-_RESOLVED: Final = ("max_batch_size", "max_wait_ms", "concurrency", "max_result_bytes", "result_ttl_s")
-
-
-def queue_settings(
-    queue: str,
-    *,
-    settings: WorkerSettings,
-    declared: Mapping[str, object] | None = None,
-    cli: Mapping[str, object] | None = None,
-) -> QueueSettings:
-    """What holds for `queue`: command line > its environment > code > environment > default.
-
-    Args:
-        queue: Its name.
-        settings: The process-wide values; those of `from_command_line` count as command line.
-        declared: Arguments of the processor's declaration, by field name; `None` is "not given".
-        cli: Options of the command line, by field name; names that are no queue settings are passed over.
-
-    Raises:
-        SettingsError: A value that cannot be used, or a declared name that no queue has.
-    """
-    key = queue_key(queue)
-    options = _checked({name: (cli or {}).get(name) for name in _RESOLVED}, COMMAND_LINE)
-    code = _checked(declared or {}, CODE)
-    own = settings.overrides_for(queue)
-    values: dict[str, Any] = {}
-    origins: dict[str, str] = {}
-    for name in _RESOLVED:
-        everywhere, origin = getattr(settings, name), settings.origins.get(name, DEFAULT)
-        levels = (
-            (getattr(options, name), COMMAND_LINE),
-            (everywhere if origin == COMMAND_LINE else None, COMMAND_LINE),
-            (getattr(own, name), settings.origins.get(f"queue.{key}.{name}", CODE_SETTINGS)),
-            (getattr(code, name), CODE),
-            (everywhere, origin),
-        )
-        values[name], origins[name] = next(level for level in levels if level[0] is not None)
-    return QueueSettings(queue=queue, origins=origins, **values)
-
-
-def _checked(values: Mapping[str, object], origin: str) -> QueueOverrides:
-    try:
-        return QueueOverrides.model_validate(dict(values))
-    except ValidationError as error:
-        raise plain_error(error, dict.fromkeys(values, origin), _all_fields()) from error
 
 
 def _all_fields() -> dict[str, FieldInfo]:

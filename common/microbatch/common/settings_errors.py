@@ -6,7 +6,7 @@ Rule: no secret and no class name of a library reaches the sentence.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args, get_origin
 
 from pydantic import ValidationError
 
@@ -63,10 +63,21 @@ def _spelt(path: tuple[str, ...], origins: Mapping[str, str]) -> str:
 def _allowed(name: str, fields: Mapping[str, FieldInfo]) -> str:
     if name == "redis_url":
         return REDIS_URLS
-    rules = fields[name].metadata if name in fields else []
-    bounds = [getattr(rule, end) for end in ("ge", "le") for rule in rules if hasattr(rule, end)]
+    field = fields.get(name)
+    parts = [*field.metadata, *_parts(field.annotation)] if field else []
+    choices = [repr(choice) for part in parts if get_origin(part) is Literal for choice in get_args(part)]
+    if choices:
+        return f"{', '.join(choices[:-1])} or {choices[-1]}"
+    bounds = [getattr(part, end) for end in ("ge", "le") for part in parts if hasattr(part, end)]
     if not bounds:
         return "a mapping of queue names to QueueOverrides"
-    kinds = (fields[name].annotation, *get_args(fields[name].annotation))
     unit = next((f" of {unit}" for suffix, unit in _UNITS.items() if name.endswith(suffix)), "")
-    return f"a {'whole ' if int in kinds else ''}number{unit} from {bounds[0]:,} to {bounds[1]:,}"
+    return f"a {'whole ' if int in parts else ''}number{unit} from {bounds[0]:,} to {bounds[1]:,}"
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """The types and the rules that an annotation is made of: those of an optional value sit inside it."""
+    yield annotation
+    if get_origin(annotation) is not Literal:
+        for inner in (*get_args(annotation), *getattr(annotation, "metadata", ())):
+            yield from _parts(inner)

@@ -78,8 +78,9 @@ def variable_of(path: Iterable[object]) -> str:
 
 def did_you_mean(wrong: str, names: Iterable[str]) -> str:
     """The end of a sentence about a wrong name: the nearest right one, if one is near."""
-    close = get_close_matches(wrong, names, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+    full = {name.removeprefix(ENV_PREFIX): name for name in names}  # the prefix would make all names alike
+    close = get_close_matches(wrong.removeprefix(ENV_PREFIX), full, n=1)
+    return f"; did you mean {full[close[0]]}?" if close else ""
 
 
 def with_origins(values: dict[str, Any]) -> dict[str, Any]:

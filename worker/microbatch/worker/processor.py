@@ -12,19 +12,32 @@ from typing import Any, Generic, TypeVar
 
 from microbatch.common.errors import ProcessorError
 from microbatch.common.identifiers import check_queue
-from microbatch.common.settings import QueueOverrides
+from microbatch.common.queue_settings import RESOLVED, QueueOverrides
 from microbatch.worker.batch import Batch, BatchResults
 
 if typing.TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-__all__ = ["DECLARABLE", "BatchProcessor", "FunctionProcessor", "batch_processor", "declared", "instance_of"]
+    from microbatch.common.settings_bounds import BatchError, Executor
+
+__all__ = [
+    "DECLARABLE",
+    "BatchProcessor",
+    "ExceptionTypes",
+    "FunctionProcessor",
+    "batch_processor",
+    "declared",
+    "instance_of",
+]
 
 P = TypeVar("P")
 R = TypeVar("R")
 
-DECLARABLE = ("max_batch_size", "max_wait_ms", "concurrency", "max_result_bytes", "result_ttl_s")
+DECLARABLE = RESOLVED
 """What a processor may declare for its queue; anything else comes from the settings."""
+
+_IN_CODE_ONLY = ("retry_on", "give_up_on")
+ExceptionTypes = type[BaseException] | tuple[type[BaseException], ...]
 
 
 class BatchProcessor(Generic[P, R]):
@@ -37,6 +50,18 @@ class BatchProcessor(Generic[P, R]):
         concurrency: Batches in flight per process; None: the settings.
         max_result_bytes: The largest encoded result; None: the settings.
         result_ttl_s: How long results are kept, in seconds; None: the settings.
+        max_attempts: Runs of a job that fails, all together; None: the settings.
+        retry_backoff_s: The longest wait before the second run, doubled for each further one; None: the
+            settings.
+        retry_backoff_limit_s: Where that doubling ends; None: the settings.
+        on_batch_error: `"bisect"`, `"fail"` or `"retry"` the jobs of a batch for which it raised; None: the
+            settings.
+        batch_timeout_s: How long one call may take; None: the settings.
+        executor: `"thread"` (in the worker's process) or `"process"` (in child processes); None: the
+            settings.
+        max_batches_per_child: Batches after which a child process is replaced; None: the settings.
+        retry_on: The exceptions that are worth another run, where `max_attempts` allows one; default: all.
+        give_up_on: The exceptions that are never worth one, although `retry_on` names them; default: none.
     """
 
     queue: str = ""
@@ -45,6 +70,15 @@ class BatchProcessor(Generic[P, R]):
     concurrency: int | None = None
     max_result_bytes: int | None = None
     result_ttl_s: float | None = None
+    max_attempts: int | None = None
+    retry_backoff_s: float | None = None
+    retry_backoff_limit_s: float | None = None
+    on_batch_error: BatchError | None = None
+    batch_timeout_s: float | None = None
+    executor: Executor | None = None
+    max_batches_per_child: int | None = None
+    retry_on: ExceptionTypes = (Exception,)
+    give_up_on: ExceptionTypes = ()
 
     takes_payloads: bool = False
 
@@ -126,7 +160,7 @@ def batch_processor(
         queue: Whose jobs it processes.
         max_batch_size: The most jobs of a call; None leaves it to the settings.
         max_wait_ms: How long the oldest job may wait for others, in milliseconds; None: the settings.
-        **options: `concurrency`, `max_result_bytes`, `result_ttl_s`, as in `BatchProcessor`.
+        **options: `concurrency`, `max_attempts`, `retry_on` and the others of `BatchProcessor`, as there.
 
     Raises:
         ProcessorError: A wrong queue name, an unknown option, or a function that takes no batch.
@@ -135,11 +169,10 @@ def batch_processor(
     given = {"queue": queue, "max_batch_size": max_batch_size, "max_wait_ms": max_wait_ms, **options}
 
     def decorate(function: Callable[..., Any]) -> FunctionProcessor[Any, Any]:
-        unknown = sorted(set(given) - {"queue", *DECLARABLE})
+        names = (*DECLARABLE, *_IN_CODE_ONLY)
+        unknown = sorted(set(given) - {"queue", *names})
         if unknown:
-            raise ProcessorError(
-                f"batch_processor has no option {unknown[0]!r}; it has {', '.join(DECLARABLE)}"
-            )
+            raise ProcessorError(f"batch_processor has no option {unknown[0]!r}; it has {', '.join(names)}")
         if not callable(function) or isinstance(function, type):
             raise ProcessorError(f"batch_processor decorates a function, not {function!r}")
         processor: FunctionProcessor[Any, Any] = FunctionProcessor(function, given)
@@ -181,10 +214,18 @@ def _check(processor: BatchProcessor[Any, Any]) -> None:
     except ValueError as error:
         raise ProcessorError(f"{processor.name}: {error}") from error
     QueueOverrides(**declared(processor))  # type: ignore[arg-type] # that is what it checks
+    for name in _IN_CODE_ONLY:
+        if not _are_exception_types(getattr(processor, name)):
+            raise ProcessorError(f"{processor.name}: {name} must be an exception type or a tuple of them")
     if type(processor).process is BatchProcessor.process:
         raise ProcessorError(f"{processor.name} has no `process` method")
     if isinstance(processor, FunctionProcessor) and not _takes_one(processor.function):
         raise ProcessorError(f"{processor.name} must take one argument: the payloads, or a Batch")
+
+
+def _are_exception_types(given: object) -> bool:
+    types = given if isinstance(given, tuple) else (given,)
+    return all(isinstance(each, type) and issubclass(each, BaseException) for each in types)
 
 
 def _takes_one(function: Callable[..., Any]) -> bool:
