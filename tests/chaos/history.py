@@ -1,15 +1,42 @@
 """The judge of a chaos run: a pure function from what was seen to what was wrong.
 
-It knows nothing of workers or Redis: whoever runs the chaos writes down what was accepted, every outcome that
-anybody was told or read at any time, and what the records say in the end.
+It knows nothing of workers or Redis. Whoever runs the chaos writes down, as events, what became of every
+submit, each time that a processor began, every outcome that anybody was told or read at any time, and what
+the records say in the end. A submit without an answer is unknown, not failed: such a job may run, once.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING
 
-__all__ = ["History", "Outcome", "problems"]
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["Event", "Outcome", "Verdict", "Wanted", "What", "judge"]
+
+
+class What(StrEnum):
+    """What happened to a job."""
+
+    SUBMITTED = "submitted"
+    """Somebody is about to submit it."""
+    ACCEPTED = "accepted"
+    """Its submit returned."""
+    UNKNOWN = "unknown"
+    """Its submit got no answer."""
+    REFUSED = "refused"
+    """Its submit was told that it was not accepted."""
+    BEGAN = "began"
+    """A processor was given it; `by` is the process."""
+    SEEN = "seen"
+    """Somebody got or read its outcome."""
+    TOLD = "told"
+    """Its outcome was announced; `by` is the channel."""
+    FINAL = "final"
+    """Its record had this outcome in the end, when all was quiet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,45 +46,115 @@ class Outcome:
     state: str
     value: object
 
+    @property
+    def ending(self) -> str:
+        """The state, for a failure with its error's type."""
+        return f"{self.state}:{self.value}" if self.state == "failed" else self.state
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened to one job."""
+
+    what: What
+    job: str
+    by: str = ""
+    outcome: Outcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What may become of a job: the result that only its payload gives, and the endings that are right."""
+
+    result: object
+    endings: frozenset[str] = frozenset({"succeeded"})
+
 
 @dataclass(slots=True)
-class History:
-    """What happened to some jobs.
+class Verdict:
+    """What a history comes to.
 
     Attributes:
-        accepted: What each accepted job's result has to be.
-        told: Every outcome that was announced, in order.
-        read: Every outcome that was read from a record while the chaos went on.
-        final: What the records say in the end.
+        lost: Accepted, and without an outcome.
+        duplicated: Announced more than once on one channel.
+        crossed: A result that its own payload does not give.
+        overwritten: Known with one outcome and with another one.
+        unexpected: Nobody submitted it, or its submit was refused, and yet it ran or ended.
+        wrong: An ending that is not right for this job.
+        recovered: No problem: submits without an answer whose jobs ended all the same.
+        accepted: How many jobs were.
     """
 
-    accepted: dict[str, object] = field(default_factory=dict)
-    told: list[tuple[str, Outcome]] = field(default_factory=list)
-    read: list[tuple[str, Outcome]] = field(default_factory=list)
-    final: dict[str, Outcome] = field(default_factory=dict)
+    lost: list[str] = field(default_factory=list)
+    duplicated: list[str] = field(default_factory=list)
+    crossed: list[str] = field(default_factory=list)
+    overwritten: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    recovered: list[str] = field(default_factory=list)
+    accepted: int = 0
+
+    @property
+    def violations(self) -> dict[str, list[str]]:
+        """The kinds of problems that there are, and their sentences."""
+        kinds = ("lost", "duplicated", "crossed", "overwritten", "unexpected", "wrong")
+        return {kind: getattr(self, kind) for kind in kinds if getattr(self, kind)}
 
 
-def problems(history: History) -> list[str]:
-    """What breaks the guarantees; empty where nothing does.
+def judge(wanted: Mapping[str, Wanted], events: Iterable[Event]) -> Verdict:
+    """Judge a history; the order of its events does not matter.
 
-    lost: accepted, and without an outcome. invented: an outcome of a job that nobody submitted. duplicated:
-    announced more than once. overwritten: seen with one outcome, and in the end there is another. crossed: a
-    result that was made from another job's payload. failed: an error, although no processor raises one.
+    Args:
+        wanted: What may become of each job that anybody meant to submit.
+        events: All that was seen.
     """
-    found = [f"lost: {job}" for job in history.accepted if job not in history.final]
-    strangers = {job for job, _ in history.told} | {job for job, _ in history.read} | history.final.keys()
-    found += [f"invented: {job}" for job in sorted(strangers - history.accepted.keys())]
-    times = Counter(job for job, _ in history.told)
-    found += [f"duplicated: {job} was announced {count} times" for job, count in times.items() if count > 1]
-    for job, seen in history.told + history.read:
-        if job in history.final and history.final[job] != seen:
-            found.append(f"overwritten: {job} was {seen}, and is {history.final[job]}")
-    for job, wanted in history.accepted.items():
-        outcome = history.final.get(job)
-        if outcome is None:
-            continue
-        if outcome.state != "succeeded":
-            found.append(f"failed: {job} is {outcome}")
-        elif outcome.value != wanted:
-            found.append(f"crossed: {job} has {outcome.value!r}, and not {wanted!r}")
-    return found
+    fates: dict[str, set[What]] = defaultdict(set)
+    outcomes: dict[str, dict[Outcome, What]] = defaultdict(dict)
+    announced: Counter[tuple[str, str]] = Counter()
+    for event in events:
+        fates[event.job].add(event.what)
+        if event.what is What.TOLD:
+            announced[event.by, event.job] += 1
+        if event.outcome is not None:
+            outcomes[event.job].setdefault(event.outcome, event.what)
+
+    verdict = Verdict()
+    for (channel, job), count in announced.items():
+        if count > 1:
+            verdict.duplicated.append(f"{job} was announced {count} times on {channel}")
+    for job, fate in fates.items():
+        _judge_fate(job, fate, verdict)
+        if job in wanted:
+            _judge_outcomes(job, wanted[job], outcomes[job], verdict)
+    return verdict
+
+
+def _judge_fate(job: str, fate: set[What], verdict: Verdict) -> None:
+    is_alive = bool(fate & {What.BEGAN, What.SEEN, What.TOLD, What.FINAL})
+    if What.ACCEPTED in fate:
+        verdict.accepted += 1
+        if What.FINAL not in fate:
+            verdict.lost.append(f"{job} was accepted and has no outcome: {_listed(fate)}")
+    elif is_alive and What.SUBMITTED not in fate:
+        verdict.unexpected.append(f"{job} was never submitted: {_listed(fate)}")
+    elif is_alive and What.REFUSED in fate and What.UNKNOWN not in fate:
+        verdict.unexpected.append(f"{job} was refused: {_listed(fate)}")
+    elif What.FINAL in fate:
+        verdict.recovered.append(job)
+    elif fate & {What.BEGAN, What.SEEN, What.TOLD}:
+        verdict.lost.append(f"{job} was in the queue and has no outcome: {_listed(fate)}")
+
+
+def _judge_outcomes(job: str, wanted: Wanted, outcomes: dict[Outcome, What], verdict: Verdict) -> None:
+    if len(outcomes) > 1:
+        sightings = ", ".join(f"{what} {outcome}" for outcome, what in outcomes.items())
+        verdict.overwritten.append(f"{job}: {sightings}")
+    for outcome in outcomes:
+        if outcome.state == "succeeded" and outcome.value != wanted.result:
+            verdict.crossed.append(f"{job} has {outcome.value!r}, and not {wanted.result!r}")
+        elif outcome.ending not in wanted.endings:
+            verdict.wrong.append(f"{job} is {outcome}, and may be {sorted(wanted.endings)}")
+
+
+def _listed(fate: set[What]) -> str:
+    return ", ".join(sorted(fate))

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from tests.chaos.fleet import Fleet, Member
-from tests.chaos.history import History, Outcome, problems
+from tests.chaos.history import Event, Outcome, Wanted, What, judge
 from tests.chaos.kit import Desk, wait_until
 from tests.chaos.processors import digest
 
@@ -33,7 +33,8 @@ class Run:
     """One run: its jobs, its worker processes and what was seen."""
 
     def __init__(self, desk: Desk, fleet: Fleet, seed: int) -> None:
-        self.history = History()
+        self.wanted: dict[str, Wanted] = {}
+        self.events: list[Event] = []
         self.ids: list[str] = []
         self.deeds: list[str] = []
         self._desk = desk
@@ -49,7 +50,8 @@ class Run:
             self._number += 1
             payloads.append({"n": self._number, "ms": self._random.choice((0, 0, 1, 5, 30))})
         for local, payload in zip(self._desk.submit(*payloads), payloads, strict=True):
-            self.history.accepted[local] = digest(payload)
+            self.wanted[local] = Wanted(digest(payload))
+            self.events += [Event(What.SUBMITTED, local), Event(What.ACCEPTED, local)]
             self.ids.append(local)
 
     def harm(self) -> None:
@@ -84,13 +86,16 @@ class Run:
         while (message := self._pushes.get_message(ignore_subscribe_messages=True)) is not None:
             parts = unpacker()
             parts.feed(message["data"])
-            self.history.told += [(part[0], Outcome(part[1], _plain(part[1], part[2]))) for part in parts]
+            self.events += [
+                Event(What.TOLD, part[0], "desk", Outcome(part[1], _plain(part[1], part[2])))
+                for part in parts
+            ]
         for local in self._random.sample(self.ids, min(5, len(self.ids))):
             outcome = self._outcome(local)
             if outcome is not None:
-                self.history.read.append((local, outcome))
+                self.events.append(Event(What.SEEN, local, outcome=outcome))
 
-    def end(self) -> History:
+    def end(self) -> None:
         """Heal everything, let the queue run dry, and read all records."""
         for member in self._fleet.living:
             member.thaw()
@@ -101,9 +106,8 @@ class Run:
         for local in self.ids:
             outcome = self._outcome(local)
             if outcome is not None:
-                self.history.final[local] = outcome
+                self.events.append(Event(What.FINAL, local, outcome=outcome))
         self._pushes.close()
-        return self.history
 
     def harmless_workers(self) -> None:
         if not self._fleet.living:
@@ -145,10 +149,11 @@ def test_whatever_happens_to_the_workers_every_job_ends_once_and_with_its_own_re
                 run.harm()
                 harmed_s = now_s
             time.sleep(STEP_S)  # the rhythm of arrivals
-        history = run.end()
+        run.end()
         ended = {member.process.returncode for member in fleet.members if member.process.poll() is not None}
 
-    print(f"{len(history.accepted)} jobs, {len(history.told)} announced, deeds: {run.deeds}")  # noqa: T201 - as above
-    assert problems(history) == []
-    assert len(history.accepted) > 100 * SECONDS
+    verdict = judge(run.wanted, run.events)
+    print(f"{verdict.accepted} jobs, deeds: {run.deeds}")  # noqa: T201 - as above
+    assert verdict.violations == {}
+    assert verdict.accepted > 100 * SECONDS
     assert ended <= {0, 75, -signal.SIGKILL, -signal.SIGTERM}, "a worker ended by itself"
