@@ -147,7 +147,7 @@ class Bench:
         close: bool = True,
     ) -> list[SettleCode] | None:
         facts = BatchFacts(worker, batch, "wait", len(entries), await self.now_ms())
-        outcomes = [Outcome(entry, succeeded, value) for entry in entries]
+        outcomes = [Outcome(entry, "succeeded" if succeeded else "failed", value) for entry in entries]
         return await self.run(settle(self.keys, facts, outcomes, ttl_ms=ttl_ms, close=close))
 
     async def release(self, batch: str, worker: str = "w1", *, ran: bool = False) -> Released:

@@ -152,7 +152,7 @@ class ProtocolWalk(RuleBasedStateMachine):
         entries = batch.entries[: max(1, len(batch.entries) // 2)] if part else batch.entries
         value = encode([batch_id, succeeded])
         facts = BatchFacts(batch.worker, batch_id, "wait", len(entries), 1)
-        outcomes = [Outcome(entry, succeeded, value) for entry in entries]
+        outcomes = [Outcome(entry, "succeeded" if succeeded else "failed", value) for entry in entries]
         codes = self.connection.run(settle(KEYS, facts, outcomes, ttl_ms=TTL_MS, close=not part))
         for entry, code in zip(entries, codes or [SettleCode.WRITTEN] * len(entries), strict=True):
             if entry.local in batch.final:

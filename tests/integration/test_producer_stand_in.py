@@ -80,7 +80,10 @@ class StandIn:
         for batch in batches:
             name = self._names.pop(id(batch))
             facts = scripts.BatchFacts(WORKER, name, batch.reason, len(batch.entries), batch.claimed_ms)
-            outcomes = [scripts.Outcome(entry, *answer(entry)) for entry in batch.entries]
+            outcomes = []
+            for entry in batch.entries:
+                succeeded, value = answer(entry)
+                outcomes.append(scripts.Outcome(entry, "succeeded" if succeeded else "failed", value))
             await self.connection.run(scripts.settle(self.keys, facts, outcomes, ttl_ms=ttl_ms))
 
     async def work(self, answer: Answer = echo) -> None:

@@ -43,7 +43,7 @@ def settler_with(*answers: Any) -> tuple[Settler, ScriptedRedis]:
 
 def outcomes_of(sizes: list[int]) -> list[Outcome]:
     entry = make_entry("a")
-    return [Outcome(entry, succeeded=True, value=bytes(size)) for size in sizes]
+    return [Outcome(entry, "succeeded", bytes(size)) for size in sizes]
 
 
 @given(st.lists(st.sampled_from([0, 10, 5_000, CHUNK_BYTES // 3, CHUNK_BYTES, 2 * CHUNK_BYTES]), max_size=30))

@@ -52,7 +52,7 @@ def outcomes(
 def failures(entries: Sequence[Entry], error: BaseException) -> list[Outcome]:
     """Every job fails with this error: the processor raised it."""
     value = _encoded(error)
-    return [Outcome(entry, succeeded=False, value=value) for entry in entries]
+    return [Outcome(entry, "failed", value) for entry in entries]
 
 
 def _in_order(batch: Batch[Any], answer: object, *, mapping_allowed: bool) -> Sequence[Any]:
@@ -75,16 +75,16 @@ def _in_order(batch: Batch[Any], answer: object, *, mapping_allowed: bool) -> Se
 
 def _outcome(entry: Entry, result: Any, max_result_bytes: int) -> Outcome:
     if isinstance(result, BaseException):
-        return Outcome(entry, succeeded=False, value=_encoded(result))
+        return Outcome(entry, "failed", _encoded(result))
     try:
-        return Outcome(entry, succeeded=True, value=encode(result, limit_bytes=max_result_bytes))
+        return Outcome(entry, "succeeded", encode(result, limit_bytes=max_result_bytes))
     except PayloadTooLarge as error:
-        return Outcome(entry, succeeded=False, value=encode_error("ResultTooLarge", str(error)))
+        return Outcome(entry, "failed", encode_error("ResultTooLarge", str(error)))
     except PayloadError as error:
-        return Outcome(entry, succeeded=False, value=encode_error("PayloadError", f"the result: {error}"))
+        return Outcome(entry, "failed", encode_error("PayloadError", f"the result: {error}"))
     except Exception as error:  # noqa: BLE001 - a dict or a time zone of the user's own may raise anything
         what = f"the result: encoding it raised {describe(error)}"
-        return Outcome(entry, succeeded=False, value=encode_error("PayloadError", what))
+        return Outcome(entry, "failed", encode_error("PayloadError", what))
 
 
 def describe(error: BaseException) -> str:

@@ -12,7 +12,7 @@ from microbatch.common.scripts.quarantine import Fault, quarantine
 from microbatch.common.scripts.queue_status import QueueStatus, queue_status
 from microbatch.common.scripts.release import Released, release
 from microbatch.common.scripts.script import Call, Script, load
-from microbatch.common.scripts.settle import BatchFacts, Outcome, SettleCode, settle
+from microbatch.common.scripts.settle import BatchFacts, Ending, Outcome, SettleCode, settle
 from microbatch.common.scripts.step_aside import step_aside
 from microbatch.common.scripts.submit import NewJob, SubmitCode, SubmitReply, submit
 from microbatch.common.scripts.takeover import TakenOver, takeover
@@ -23,6 +23,7 @@ __all__ = [
     "ClaimReply",
     "Claimed",
     "DeclaredLimits",
+    "Ending",
     "Fault",
     "Idle",
     "JobView",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from microbatch.common.scripts.script import Arg, Call, load
 
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from microbatch.common.entry import Entry
     from microbatch.common.keys import QueueKeys
 
-__all__ = ["BatchFacts", "Outcome", "SettleCode", "settle"]
+__all__ = ["BatchFacts", "Ending", "Outcome", "SettleCode", "settle"]
+
+
+Ending = Literal["succeeded", "failed", "expired", "retry"]
 
 
 class SettleCode(IntEnum):
@@ -29,11 +32,24 @@ class SettleCode(IntEnum):
 
 @dataclass(slots=True)
 class Outcome:
-    """What a job ended with: an encoded result (`succeeded`) or an encoded error."""
+    """How one run of a job ended.
+
+    Attributes:
+        entry: The delivery that ran.
+        state: `succeeded`, `failed`, `expired`, or `retry`: not final, another run follows.
+        value: The encoded result, or the encoded error.
+        delay_ms: For `retry`: how long until it is due.
+    """
 
     entry: Entry
-    succeeded: bool
+    state: Ending
     value: bytes
+    delay_ms: int = 0
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the value is a result."""
+        return self.state == "succeeded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +81,7 @@ def settle(
     ]
     for outcome in outcomes:
         entry = outcome.entry
-        ending = f"{'succeeded' if outcome.succeeded else 'failed'} {entry.attempt}"
+        ending = f"{outcome.state} {entry.attempt}"
         if entry.ttl_ms:
             ending += f" {entry.ttl_ms}"
         args += (entry.local, entry.token, entry.client, ending, outcome.value)
