@@ -21,6 +21,8 @@ from microbatch.common.scripts import (
     Call,
     Claimed,
     ClaimReply,
+    CrashTerms,
+    JobOptions,
     JobView,
     Look,
     NewJob,
@@ -52,16 +54,17 @@ __all__ = ["LIMIT_MS", "OK", "TTL_MS", "Bench", "Heard", "job"]
 
 T = TypeVar("T")
 TTL_MS = 60_000
+DEAD_MAX_LENGTH = 1_000
 LIMIT_MS = 15_000
 LONG_MS = 500_000.0
 OK = encode("done")
 MARK = b"-mark-"
 
 
-def job(local: str, payload: object = None, **more: Any) -> NewJob:
+def job(local: str, payload: object = None, **options: Any) -> NewJob:
     """A job as a producer submits it."""
     data = encode(local if payload is None else payload)
-    return NewJob(local, payload_digest(data), data, **more)
+    return NewJob(local, payload_digest(data), data, JobOptions(**options).encoded())
 
 
 @dataclass
@@ -148,14 +151,22 @@ class Bench:
     ) -> list[SettleCode] | None:
         facts = BatchFacts(worker, batch, "wait", len(entries), await self.now_ms())
         outcomes = [Outcome(entry, "succeeded" if succeeded else "failed", value) for entry in entries]
-        return await self.run(settle(self.keys, facts, outcomes, ttl_ms=ttl_ms, close=close))
+        return await self.run(
+            settle(self.keys, facts, outcomes, ttl_ms=ttl_ms, dead_max_length=DEAD_MAX_LENGTH, close=close)
+        )
 
     async def release(self, batch: str, worker: str = "w1", *, ran: bool = False) -> Released:
         return await self.run(release(self.keys, worker, batch, ran=ran))
 
     async def takeover(self, dead: str, by: str = "w9", *, max_crashes: int = 2) -> TakenOver:
         return await self.run(
-            takeover(self.keys, by, dead, heartbeat_limit_ms=LIMIT_MS, max_crashes=max_crashes, ttl_ms=TTL_MS)
+            takeover(
+                self.keys,
+                by,
+                dead,
+                heartbeat_limit_ms=LIMIT_MS,
+                terms=CrashTerms(max_crashes, TTL_MS, DEAD_MAX_LENGTH),
+            )
         )
 
     async def beat(

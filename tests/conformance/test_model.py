@@ -29,6 +29,7 @@ from microbatch.common.keys import LANES, QueueKeys
 from microbatch.common.scripts import (
     BatchFacts,
     Claimed,
+    CrashTerms,
     Idle,
     Outcome,
     SettleCode,
@@ -153,7 +154,9 @@ class ProtocolWalk(RuleBasedStateMachine):
         value = encode([batch_id, succeeded])
         facts = BatchFacts(batch.worker, batch_id, "wait", len(entries), 1)
         outcomes = [Outcome(entry, "succeeded" if succeeded else "failed", value) for entry in entries]
-        codes = self.connection.run(settle(KEYS, facts, outcomes, ttl_ms=TTL_MS, close=not part))
+        codes = self.connection.run(
+            settle(KEYS, facts, outcomes, ttl_ms=TTL_MS, dead_max_length=9, close=not part)
+        )
         for entry, code in zip(entries, codes or [SettleCode.WRITTEN] * len(entries), strict=True):
             if entry.local in batch.final:
                 assert code is SettleCode.REPLAY
@@ -196,7 +199,8 @@ class ProtocolWalk(RuleBasedStateMachine):
                         (expected_failed if self.crashes[local] >= MAX_CRASHES else expected_moved).add(local)
                 else:
                     expected_moved |= open_
-        call = takeover(KEYS, "w9", dead, heartbeat_limit_ms=LIMIT_MS, max_crashes=MAX_CRASHES, ttl_ms=TTL_MS)
+        terms = CrashTerms(MAX_CRASHES, TTL_MS, 9)
+        call = takeover(KEYS, "w9", dead, heartbeat_limit_ms=LIMIT_MS, terms=terms)
         reply = self.connection.run(call)
         assert (reply.moved, reply.failed, reply.left) == (len(expected_moved), len(expected_failed), 0)
         for local in expected_failed:

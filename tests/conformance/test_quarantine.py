@@ -44,7 +44,8 @@ async def test_the_dead_letter_says_what_and_why(bench: Bench) -> None:
     (letter,) = await _dead(bench)
     assert letter[b"dead_token"] == bad.token.encode()
     assert letter[b"dead_worker"] == b"w1"
-    assert (letter[b"dead_error_type"], letter[b"dead_error_message"]) == (b"ProtocolError", b"not msgpack")
+    error = decode(letter[b"dead_error"])
+    assert (error["type"], error["message"]) == ("ProtocolError", "not msgpack")
     assert (letter[b"id"], letter[b"payload"]) == (b"bad", bad.payload)
     assert (await bench.queue()).dead == 1
 
@@ -73,7 +74,7 @@ async def test_a_foreign_entry_with_thousands_of_fields_is_cut(bench: Bench) -> 
     await bench.raw.xadd(bench.keys.lane("main"), fields)
     (entry,) = await bench.take("b1")
     assert await _quarantine(bench, entry)
-    assert len((await _dead(bench))[0]) == 5 + 32
+    assert len((await _dead(bench))[0]) == 8 + 32
     assert await bench.lengths() == {}
 
 

@@ -84,7 +84,9 @@ class StandIn:
             for entry in batch.entries:
                 succeeded, value = answer(entry)
                 outcomes.append(scripts.Outcome(entry, "succeeded" if succeeded else "failed", value))
-            await self.connection.run(scripts.settle(self.keys, facts, outcomes, ttl_ms=ttl_ms))
+            await self.connection.run(
+                scripts.settle(self.keys, facts, outcomes, ttl_ms=ttl_ms, dead_max_length=9)
+            )
 
     async def work(self, answer: Answer = echo) -> None:
         """Claim and settle for ever."""

@@ -27,7 +27,7 @@ def _code(text: str) -> str:
 
 
 def test_every_script_has_a_wrapper_of_its_name() -> None:
-    assert len(NAMES) == 12
+    assert len(NAMES) == 17
     for name in NAMES:
         assert callable(getattr(scripts, name))
 
@@ -75,7 +75,14 @@ def test_an_include_comes_once_and_after_what_it_needs(name: str) -> None:
     included = re.findall(r"^-- @include (\w+)$", _source(name), re.MULTILINE)
     assert included[0] == "base"
     assert len(included) == len(set(included))
-    needs = {"wake": {"backlog"}, "finish": {"reply"}}
+    needs = {
+        "wake": {"backlog"},
+        "finish": {"reply"},
+        "park": {"backlog", "wake"},
+        "withdraw": {"move", "park"},
+        "overdue": {"finish", "withdraw"},
+        "crash": {"finish", "move", "dead"},
+    }
     for place, include in enumerate(included):
         assert needs.get(include, set()) <= set(included[:place])
 

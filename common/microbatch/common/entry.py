@@ -32,6 +32,8 @@ class Entry:
         enqueued_ms: When it was first accepted, by Redis's clock.
         headers: The encoded headers, or empty.
         ttl_ms: How long its result is kept; empty leaves it to the worker.
+        max_attempts: How many runs it may have; None leaves it to the worker.
+        expires_ms: By when it must have been started, by Redis's clock; None: no deadline.
         newer: A later version wrote it: hand it back.
         fault: Why nothing can process it; empty where it is fine.
     """
@@ -41,9 +43,11 @@ class Entry:
         "client",
         "crashes",
         "enqueued_ms",
+        "expires_ms",
         "fault",
         "headers",
         "local",
+        "max_attempts",
         "newer",
         "payload",
         "token",
@@ -60,6 +64,8 @@ class Entry:
         self.crashes = 0
         self.headers = b""
         self.ttl_ms = ""
+        self.max_attempts: int | None = None
+        self.expires_ms: int | None = None
         self.newer = False
         self.fault = ""
 
@@ -118,6 +124,8 @@ def _parse_any(token: str, written_ms: int, fields: list[bytes]) -> Entry:
     entry.headers = named.get(b"headers", b"")
     ttl_ms = named.get(b"ttl_ms", b"")
     entry.ttl_ms = ttl_ms.decode() if _number(ttl_ms) is not None else ""
+    entry.max_attempts = _number(named.get(b"max_attempts", b""))
+    entry.expires_ms = _number(named.get(b"expires_ms", b""))
     return entry
 
 

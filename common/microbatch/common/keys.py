@@ -84,8 +84,13 @@ class QueueKeys:
 
     @property
     def dead(self) -> str:
-        """Entries that nothing can process, with their raw bytes."""
+        """Dead letters: jobs that failed for good, and entries that nothing can process."""
         return f"{self.prefix}dead"
+
+    @property
+    def counters(self) -> str:
+        """What is counted over the queue's whole life, such as dead letters that had to make room."""
+        return f"{self.prefix}counters"
 
     @property
     def watchers(self) -> str:

@@ -32,6 +32,7 @@ from microbatch.producer.async_client import AsyncClient
 from microbatch.producer.client import Client
 from microbatch.producer.handle import AsyncJobHandle
 from microbatch.producer.job_handle import JobHandle
+from microbatch.producer.options import SubmitOptions
 
 __all__ = [
     "AsyncClient",
@@ -60,5 +61,6 @@ __all__ = [
     "ServerFull",
     "SettingsError",
     "SubmitError",
+    "SubmitOptions",
     "SubmitTimeout",
 ]

@@ -13,7 +13,7 @@ import asyncio
 import copy
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from microbatch.common.codec import encode
 from microbatch.common.errors import (
@@ -26,42 +26,24 @@ from microbatch.common.errors import (
 )
 from microbatch.common.identifiers import check_local_id, local_ids, payload_digest
 from microbatch.common.keys import KNOWN_QUEUES
-from microbatch.common.scripts import NewJob, SubmitCode
+from microbatch.common.scripts import JobOptions, NewJob, SubmitCode
 from microbatch.common.stopping import stop
+from microbatch.producer.options import SubmitOptions, Terms, terms_of, ttl_ms_of
+from microbatch.producer.server_clock import ServerClock
 from microbatch.producer.submitter import Submitter
 from microbatch.producer.ticket import NOT_REGISTERED, Ticket
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Mapping
+    from collections.abc import Awaitable
 
     from microbatch.common.connection import Connection
     from microbatch.common.settings import ClientSettings
     from microbatch.producer.inbox import Inbox
     from microbatch.producer.mailbox import Mailbox
 
-__all__ = ["Admission", "Gate", "OnFull", "SubmitOptions", "Terms"]
+__all__ = ["Admission", "Gate"]
 
-OnFull = Literal["raise", "wait"]
 LONGEST_PAUSE_S = 1.0
-_MOST_TTL_S = 315_360_000
-
-
-class SubmitOptions(NamedTuple):  # made for every submit, and made faster than a frozen dataclass
-    """How jobs are to be submitted, as the caller said it; checked by `Admission.terms`."""
-
-    on_full: OnFull = "raise"
-    timeout_s: float | None = None
-    headers: Mapping[str, Any] | None = None
-    result_ttl_s: float | None = None
-
-
-class Terms(NamedTuple):
-    """The same, checked and encoded: what every job of one call has in common."""
-
-    wait: bool
-    timeout_s: float | None
-    headers: bytes
-    ttl_ms: str
 
 
 @dataclass(slots=True)
@@ -70,17 +52,24 @@ class Gate:
 
     mailbox: Mailbox
     submitter: Submitter
-    ttl_ms: str
+    defaults: JobOptions
     max_payload_bytes: int
 
-    def new_job(self, local: str, payload: Any, terms: Terms) -> NewJob:
+    def options(self, terms: Terms) -> bytes:
+        """What is said about every job of a call, encoded."""
+        said = terms.options
+        if said is None:
+            return self.defaults.encoded()
+        return (said if said.ttl_ms else said._replace(ttl_ms=self.defaults.ttl_ms)).encoded()
+
+    def new_job(self, local: str, payload: Any, options: bytes) -> NewJob:
         """Encode one job.
 
         Raises:
             PayloadError: The payload cannot travel.
         """
         data = encode(payload, limit_bytes=self.max_payload_bytes)
-        return NewJob(local, payload_digest(data), data, terms.headers, terms.ttl_ms or self.ttl_ms)
+        return NewJob(local, payload_digest(data), data, options)
 
 
 class Admission:
@@ -107,15 +96,11 @@ class Admission:
         """Check and encode options.
 
         Raises:
-            ValueError: An unknown `on_full`, or a time that cannot be.
+            ValueError: An unknown `on_full`, or a number that cannot be.
+            TypeError: An option that does not exist.
             PayloadError: Headers that cannot travel.
         """
-        if options.on_full not in ("raise", "wait"):
-            raise ValueError(f"on_full is 'raise' or 'wait', not {options.on_full!r}")
-        headers = b""
-        if options.headers:
-            headers = encode(dict(options.headers), limit_bytes=self._settings.max_payload_bytes)
-        return Terms(options.on_full == "wait", options.timeout_s, headers, _ttl_ms(options.result_ttl_s))
+        return terms_of(options, max_headers_bytes=self._settings.max_payload_bytes)
 
     async def gate(self, queue: str) -> Gate:
         """The open gate of a queue; its results are heard from here on.
@@ -155,12 +140,16 @@ class Admission:
         return self._submit_in_time(queue, payload, local, terms)
 
     async def _submit_in_time(self, queue: str, payload: Any, local: str, terms: Terms) -> Ticket:
-        course = _Course()
+        course = _Course(asyncio.get_running_loop().time() + (terms.timeout_s or 0.0))
         try:
             async with asyncio.timeout(terms.timeout_s):
                 return await self._submit(queue, payload, local, terms, course)
         except TimeoutError:
             raise course.full or SubmitTimeout(queue, terms.timeout_s or 0.0) from None
+
+    def patience_s(self, terms: Terms) -> float:
+        """How long a caller waits for an answer."""
+        return self._settings.command_timeout_s if terms.timeout_s is None else terms.timeout_s
 
     async def close(self, timeout_s: float) -> None:
         """Accept nothing more, and let what was handed over land, for at most that long."""
@@ -174,12 +163,14 @@ class Admission:
         await self._connection.execute("SADD", KNOWN_QUEUES, queue)
         submitter = Submitter(
             self._connection,
+            ServerClock(self._connection, mailbox.keys),
             mailbox.keys,
             self._client,
             max_queue_length=settings.max_queue_length_for(queue),
         )
-        ttl_ms = _ttl_ms(settings.result_ttl_s_for(queue))
-        return Gate(mailbox, submitter, ttl_ms, settings.max_payload_bytes)
+        await submitter.clock.refresh()
+        defaults = JobOptions(ttl_ms=ttl_ms_of(settings.result_ttl_s_for(queue)))
+        return Gate(mailbox, submitter, defaults, settings.max_payload_bytes)
 
     def _opened(self, queue: str, opening: asyncio.Task[Gate]) -> None:
         del self._opening[queue]
@@ -190,11 +181,11 @@ class Admission:
         gate = self._gates.get(queue) or await self.gate(queue)
         if self._closed:
             raise ClientClosed
-        job = gate.new_job(local, payload, terms)
+        job = gate.new_job(local, payload, gate.options(terms))
         known = gate.mailbox.open_ticket(local)
         ticket = known or gate.mailbox.own(local)
         while True:
-            landing = await gate.submitter.send((job,), len(job.payload) + len(job.headers))
+            landing = await gate.submitter.send((job,), len(job.payload) + len(job.options), course.ends_s)
             if landing is None:
                 return ticket
             if isinstance(landing, Exception):
@@ -206,7 +197,7 @@ class Admission:
             if code in (SubmitCode.NEW, SubmitCode.SAME):
                 return ticket
             if code is not SubmitCode.FULL:
-                raise refusal(ticket.id, code)
+                raise refusal(ticket.id, code, self.patience_s(terms))
             full = QueueFull(queue, retry_after_s=landing.retry_after_s)
             if not terms.wait:
                 raise full
@@ -214,10 +205,14 @@ class Admission:
 
 
 class _Course:
-    """How a submit fares: `full` while it waits for room, None while a job is in the air."""
+    """How a submit fares: `full` while it waits for room, None while a job is in the air.
 
-    def __init__(self) -> None:
+    `ends_s`: when its caller gives up, by the loop's clock.
+    """
+
+    def __init__(self, ends_s: float | None = None) -> None:
         self.full: QueueFull | None = None
+        self.ends_s = ends_s
 
     async def pause(self, full: QueueFull) -> None:
         self.full = full
@@ -230,10 +225,12 @@ def pause_s(full: QueueFull) -> float:
     return min(full.retry_after_s, LONGEST_PAUSE_S) * random.uniform(0.5, 1)  # noqa: S311 - jitter
 
 
-def refusal(job_id: str, code: SubmitCode) -> MicrobatchError:
+def refusal(job_id: str, code: SubmitCode, timeout_s: float) -> MicrobatchError:
     """The error of a job that was refused for good."""
     if code is SubmitCode.CONFLICT:
         return DuplicateJobId(job_id)
+    if code is SubmitCode.LATE:
+        return SubmitTimeout(job_id.partition("/")[0], timeout_s)
     return ProtocolError(f"the key of job {job_id} holds something else than a job record")
 
 
@@ -245,11 +242,3 @@ def own_copy(error: Exception) -> Exception:
         return error
     own.__cause__ = error.__cause__
     return own
-
-
-def _ttl_ms(ttl_s: float | None) -> str:
-    if ttl_s is None:
-        return ""
-    if not 0 <= ttl_s <= _MOST_TTL_S:
-        raise ValueError(f"result_ttl_s is {ttl_s!r}, and may be 0 to {_MOST_TTL_S} seconds")
-    return str(0 if ttl_s == 0 else max(1, round(ttl_s * 1000)))

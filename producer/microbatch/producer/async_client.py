@@ -7,7 +7,7 @@ on to a job that the caller dropped.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from microbatch.common import scripts
 from microbatch.common.clock import Deadline, SystemClock
@@ -15,7 +15,6 @@ from microbatch.common.errors import ClientClosed, ProtocolError, QueueFull, Res
 from microbatch.common.identifiers import check_queue, split_job_id
 from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
 from microbatch.common.settings import ClientSettings, redact_url
-from microbatch.producer.admission import OnFull, SubmitOptions
 from microbatch.producer.bulk import BulkSubmit
 from microbatch.producer.handle import AsyncJobHandle, ticket_of
 from microbatch.producer.mapping import in_order
@@ -23,9 +22,10 @@ from microbatch.producer.session import Session
 from microbatch.producer.waiting import Harvest
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
+    from collections.abc import AsyncIterator, Iterable
 
     from microbatch.common.scripts import QueueStatus
+    from microbatch.producer.options import SubmitOptions
 
 __all__ = ["AsyncClient"]
 
@@ -88,16 +88,8 @@ class AsyncClient:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def submit(  # noqa: PLR0913 - the public API; all but two are options with names
-        self,
-        queue: str,
-        payload: Any,
-        *,
-        job_id: str | None = None,
-        on_full: OnFull = "raise",
-        timeout_s: float | None = None,
-        headers: Mapping[str, Any] | None = None,
-        result_ttl_s: float | None = None,
+    async def submit(
+        self, queue: str, payload: Any, *, job_id: str | None = None, **options: Unpack[SubmitOptions]
     ) -> AsyncJobHandle:
         """Submit one job. Once this returns, the job is in the queue and will not be lost.
 
@@ -107,20 +99,16 @@ class AsyncClient:
                 datetime.
             job_id: The second half of the job's id; None: a fresh one. The same id with the same payload is
                 the same job, so that a submit can be repeated safely.
-            on_full: What to do where the queue is full: `raise` QueueFull, or `wait` for room.
-            timeout_s: How long the whole call may take, in seconds; None: no limit beyond `command_timeout_s`
-                for each try.
-            headers: Small facts that travel with the job (trace ids, tenant); the processor sees them.
-            result_ttl_s: How long to keep the result after the job's end, in seconds; 0 keeps no record, so
-                that only a client that holds the handle right then gets it; None: as the settings, else the
-                worker, say.
+            **options: `on_full`, `timeout_s`, `headers`, `result_ttl_s`, `max_attempts`, `expires_in_s`,
+                `delay_s`, `run_at`: as `SubmitOptions` describes them.
 
         Returns:
             The job's handle.
 
         Raises:
             QueueFull: The queue holds `max_queue_length` jobs.
-            SubmitTimeout: No answer within `timeout_s`: the job may or may not be in the queue.
+            SubmitTimeout: No answer within `timeout_s`. The job may have been accepted by then; it does not
+                appear later.
             DuplicateJobId: `job_id` is taken by a job with another payload.
             PayloadError: The payload (or headers) cannot travel; `PayloadTooLarge` where it is too large.
             ConnectionFailed: Redis did not answer within `command_timeout_s`.
@@ -128,61 +116,40 @@ class AsyncClient:
             ProtocolError: The job's key holds something else.
             ClientClosed: The client is not open.
             ValueError: Not a valid queue name, job id or option.
+            TypeError: An option that does not exist.
         """
         admission = self._opened().admission
-        terms = admission.terms(SubmitOptions(on_full, timeout_s, headers, result_ttl_s))
-        return AsyncJobHandle(await admission.submit(queue, payload, job_id, terms))
+        return AsyncJobHandle(await admission.submit(queue, payload, job_id, admission.terms(options)))
 
-    async def call(  # noqa: PLR0913 - as submit
-        self,
-        queue: str,
-        payload: Any,
-        *,
-        timeout_s: float | None = None,
-        job_id: str | None = None,
-        on_full: OnFull = "raise",
-        headers: Mapping[str, Any] | None = None,
-        result_ttl_s: float | None = None,
+    async def call(
+        self, queue: str, payload: Any, *, job_id: str | None = None, **options: Unpack[SubmitOptions]
     ) -> Any:
         """Submit one job and wait for its result.
 
         Args:
             queue: As in `submit`.
             payload: As in `submit`.
-            timeout_s: How long both together may take, in seconds; None: no limit.
             job_id: As in `submit`.
-            on_full: As in `submit`.
-            headers: As in `submit`.
-            result_ttl_s: As in `submit`; 0 suits calls, whose result is wanted once.
+            **options: As in `submit`; `timeout_s` is for both together. `result_ttl_s=0` suits calls, whose
+                result is wanted once.
 
         Raises:
             MicrobatchError: As from `submit` and from `AsyncJobHandle.result`.
         """
-        deadline = Deadline.after(timeout_s, SystemClock())
+        deadline = Deadline.after(options.get("timeout_s"), SystemClock())
         admission = self._opened().admission
-        terms = admission.terms(SubmitOptions(on_full, timeout_s, headers, result_ttl_s))
-        ticket = await admission.submit(queue, payload, job_id, terms)
+        ticket = await admission.submit(queue, payload, job_id, admission.terms(options))
         return await AsyncJobHandle(ticket).result(deadline.left_s())
 
     async def submit_many(
-        self,
-        queue: str,
-        payloads: Iterable[Any],
-        *,
-        on_full: OnFull = "raise",
-        timeout_s: float | None = None,
-        headers: Mapping[str, Any] | None = None,
-        result_ttl_s: float | None = None,
+        self, queue: str, payloads: Iterable[Any], **options: Unpack[SubmitOptions]
     ) -> list[AsyncJobHandle]:
         """Submit many jobs in few round trips.
 
         Args:
             queue: As in `submit`.
             payloads: Any iterable. It is consumed in chunks as they are sent, on the event loop.
-            on_full: As in `submit`.
-            timeout_s: How long the whole call may take, in seconds; None: no limit.
-            headers: As in `submit`, for every job.
-            result_ttl_s: As in `submit`.
+            **options: As in `submit`, for every job; `timeout_s` is for the whole call.
 
         Returns:
             One handle per payload, in order.
@@ -194,8 +161,7 @@ class AsyncClient:
             MicrobatchError: As from `submit`, with such a note; jobs in the air may have been accepted too.
         """
         admission = self._opened().admission
-        terms = admission.terms(SubmitOptions(on_full, timeout_s, headers, result_ttl_s))
-        bulk = BulkSubmit(admission, queue, payloads, terms)
+        bulk = BulkSubmit(admission, queue, payloads, admission.terms(options))
         try:
             return [AsyncJobHandle(ticket) for ticket in await bulk.run()]
         except QueueFull as full:
@@ -251,7 +217,7 @@ class AsyncClient:
         """
         deadline = Deadline.after(timeout_s, SystemClock())
         admission = self._opened().admission
-        terms = admission.terms(SubmitOptions("wait", timeout_s, None, None))
+        terms = admission.terms({"on_full": "wait", "timeout_s": timeout_s})
         tickets = await BulkSubmit(admission, queue, payloads, terms).run()
         return await in_order(tickets, timeout_s, deadline, return_exceptions=return_exceptions)
 

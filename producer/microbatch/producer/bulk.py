@@ -23,7 +23,8 @@ from microbatch.producer.submitter import FLIGHT
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from microbatch.producer.admission import Admission, Gate, Terms
+    from microbatch.producer.admission import Admission, Gate
+    from microbatch.producer.options import Terms
     from microbatch.producer.submitter import Landing
     from microbatch.producer.ticket import Ticket
 
@@ -72,6 +73,7 @@ class BulkSubmit:
         self._chunks: list[_Chunk] = []
         self._in_air: deque[_Chunk] = deque()
         self._full: QueueFull | None = None  # while waiting for room
+        self._ends_s: float | None = None
 
     async def run(self) -> list[Ticket]:
         """Admit all jobs.
@@ -83,6 +85,7 @@ class BulkSubmit:
             MicrobatchError: Redis did not answer, or not as it should.
         """
         timeout_s = self._terms.timeout_s
+        self._ends_s = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
         try:
             async with asyncio.timeout(timeout_s):
                 await self._send_all(await self._admission.gate(self._queue))
@@ -113,7 +116,7 @@ class BulkSubmit:
         for chunk in self._encoded(gate):
             self._chunks.append(chunk)
             self._in_air.append(chunk)
-            chunk.landed = gate.submitter.send(chunk.jobs, chunk.size_bytes)
+            chunk.landed = gate.submitter.send(chunk.jobs, chunk.size_bytes, self._ends_s)
             await asyncio.sleep(0)  # lets it leave before the next one is encoded
             while len(self._in_air) >= AHEAD:
                 await self._land(gate)
@@ -121,11 +124,11 @@ class BulkSubmit:
             await self._land(gate)
 
     def _encoded(self, gate: Gate) -> Iterator[_Chunk]:
-        new_job, own, terms = gate.new_job, gate.mailbox.own, self._terms
+        new_job, own, options = gate.new_job, gate.mailbox.own, gate.options(self._terms)
         chunk = _Chunk()
         for local, payload in zip(local_ids(), self._payloads, strict=False):
-            job = new_job(local, payload, terms)
-            size_bytes = len(job.payload) + len(job.headers)
+            job = new_job(local, payload, options)
+            size_bytes = len(job.payload) + len(options)
             if len(chunk.jobs) == FLIGHT.jobs or (
                 chunk.jobs and chunk.size_bytes + size_bytes > FLIGHT.size_bytes
             ):
@@ -150,7 +153,8 @@ class BulkSubmit:
             await asyncio.sleep(pause_s(full))
             self._full = None
             again = [chunk.jobs[index] for index in chunk.refused or ()]
-            chunk.landed = gate.submitter.send(again, sum(len(job.payload) for job in again))
+            size_bytes = sum(len(job.payload) for job in again)
+            chunk.landed = gate.submitter.send(again, size_bytes, self._ends_s)
         self._in_air.popleft()
         chunk.jobs = []  # their payloads are not needed any more
 
@@ -190,7 +194,7 @@ class BulkSubmit:
         ]
         for index, code in zip(sent, landing.codes, strict=True):
             if code not in (*_ACCEPTED, SubmitCode.FULL):
-                raise refusal(chunk.tickets[index].id, code)
+                raise refusal(chunk.tickets[index].id, code, self._admission.patience_s(self._terms))
         if not chunk.refused:
             return None
         return QueueFull(self._queue, retry_after_s=landing.retry_after_s)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 from itertools import islice
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from microbatch.common.errors import ClientClosed, MicrobatchError, QueueFull
 from microbatch.producer.async_client import HEARTBEAT_LIMIT_S, AsyncClient
@@ -23,11 +23,11 @@ from microbatch.producer.portal import Portal
 from microbatch.producer.waiting import Harvest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from microbatch.common.scripts import QueueStatus
     from microbatch.common.settings import ClientSettings
-    from microbatch.producer.admission import OnFull
+    from microbatch.producer.options import SubmitOptions
     from microbatch.producer.ticket import Ticket
 
 __all__ = ["Client"]
@@ -67,62 +67,35 @@ class Client:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def submit(  # noqa: PLR0913 - as AsyncClient.submit
-        self,
-        queue: str,
-        payload: Any,
-        *,
-        job_id: str | None = None,
-        on_full: OnFull = "raise",
-        timeout_s: float | None = None,
-        headers: Mapping[str, Any] | None = None,
-        result_ttl_s: float | None = None,
+    def submit(
+        self, queue: str, payload: Any, *, job_id: str | None = None, **options: Unpack[SubmitOptions]
     ) -> JobHandle:
         """Submit one job; see `AsyncClient.submit`."""
-        options: Any = {"job_id": job_id, "on_full": on_full, "timeout_s": timeout_s}
-        options |= {"headers": headers, "result_ttl_s": result_ttl_s}
-        return JobHandle(
-            self._portal, self._portal.run(lambda client: client.submit(queue, payload, **options))
-        )
+        job = self._portal.run(lambda client: client.submit(queue, payload, job_id=job_id, **options))
+        return JobHandle(self._portal, job)
 
-    def call(  # noqa: PLR0913 - as AsyncClient.call
-        self,
-        queue: str,
-        payload: Any,
-        *,
-        timeout_s: float | None = None,
-        job_id: str | None = None,
-        on_full: OnFull = "raise",
-        headers: Mapping[str, Any] | None = None,
-        result_ttl_s: float | None = None,
+    def call(
+        self, queue: str, payload: Any, *, job_id: str | None = None, **options: Unpack[SubmitOptions]
     ) -> Any:
         """Submit one job and wait for its result; see `AsyncClient.call`."""
-        options: Any = {"timeout_s": timeout_s, "job_id": job_id, "on_full": on_full}
-        options |= {"headers": headers, "result_ttl_s": result_ttl_s}
-        return self._portal.run(lambda client: client.call(queue, payload, **options))
+        return self._portal.run(lambda client: client.call(queue, payload, job_id=job_id, **options))
 
     def submit_many(
-        self,
-        queue: str,
-        payloads: Iterable[Any],
-        *,
-        on_full: OnFull = "raise",
-        timeout_s: float | None = None,
-        headers: Mapping[str, Any] | None = None,
-        result_ttl_s: float | None = None,
+        self, queue: str, payloads: Iterable[Any], **options: Unpack[SubmitOptions]
     ) -> list[JobHandle]:
         """Submit many jobs in few round trips; see `AsyncClient.submit_many`.
 
         The iterable runs in this thread, a few thousand payloads at a time.
         """
-        options: Any = {"on_full": on_full, "headers": headers, "result_ttl_s": result_ttl_s}
+        timeout_s = options.get("timeout_s")
         ends_s = None if timeout_s is None else monotonic() + timeout_s
         rest = iter(payloads)
         jobs: list[JobHandle] = []
 
         async def part(client: AsyncClient) -> list[AsyncJobHandle]:
-            left_s = None if ends_s is None else max(0.0, ends_s - monotonic())
-            return await client.submit_many(queue, taken, timeout_s=left_s, **options)
+            if ends_s is not None:
+                options["timeout_s"] = max(0.0, ends_s - monotonic())
+            return await client.submit_many(queue, taken, **options)
 
         try:
             while (taken := list(islice(rest, AT_ONCE))) or not jobs:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from microbatch.common import scripts
 from microbatch.common.errors import ClientClosed
+from microbatch.common.scripts import SubmitCode
 from microbatch.common.stopping import stop
 from microbatch.producer.coalescer import Coalescer, FlightLimits
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
     from microbatch.common.connection import Connection
     from microbatch.common.keys import QueueKeys
-    from microbatch.common.scripts import NewJob, SubmitCode
+    from microbatch.common.scripts import NewJob
+    from microbatch.producer.server_clock import ServerClock
 
 __all__ = ["FLIGHT", "Landing", "Mixed", "Submitter"]
 
@@ -48,10 +50,13 @@ Landing = Mixed | Exception | None
 class _Parcel:
     """Jobs that were handed over together."""
 
-    __slots__ = ("count", "jobs", "landed", "since_s", "size_bytes")
+    __slots__ = ("count", "ends_s", "jobs", "landed", "since_s", "size_bytes")
 
-    def __init__(self, jobs: Sequence[NewJob], size_bytes: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, jobs: Sequence[NewJob], size_bytes: int, ends_s: float | None, loop: asyncio.AbstractEventLoop
+    ) -> None:
         self.jobs = jobs
+        self.ends_s = ends_s
         self.count = len(jobs)
         self.size_bytes = size_bytes
         self.since_s = loop.time()
@@ -67,14 +72,22 @@ class Submitter:
 
     Args:
         connection: Where to.
+        clock: The queue's server's.
         keys: The queue's keys.
         client: The client's id: who is told the results.
         max_queue_length: How many jobs the queue may hold.
     """
 
     def __init__(
-        self, connection: Connection, keys: QueueKeys, client: str, *, max_queue_length: int
+        self,
+        connection: Connection,
+        clock: ServerClock,
+        keys: QueueKeys,
+        client: str,
+        *,
+        max_queue_length: int,
     ) -> None:
+        self.clock = clock
         self._connection = connection
         self._keys = keys
         self._client = client
@@ -84,9 +97,14 @@ class Submitter:
         self._departing = False
         self._flights: set[asyncio.Task[None]] = set()
 
-    def send(self, jobs: Sequence[NewJob], size_bytes: int) -> asyncio.Future[Landing]:
-        """Hand jobs over; they leave at the end of this tick, or with a later flight."""
-        parcel = _Parcel(jobs, size_bytes, self._loop)
+    def send(
+        self, jobs: Sequence[NewJob], size_bytes: int, ends_s: float | None = None
+    ) -> asyncio.Future[Landing]:
+        """Hand jobs over; they leave at the end of this tick, or with a later flight.
+
+        After `ends_s` (of the loop's clock) the server refuses them, whenever they arrive.
+        """
+        parcel = _Parcel(jobs, size_bytes, ends_s, self._loop)
         self._coalescer.add(parcel)
         self._depart_soon()
         return parcel.landed
@@ -125,10 +143,12 @@ class Submitter:
         waited_s = self._loop.time() - parcels[0].since_s
         landing: Exception | scripts.SubmitReply = ClientClosed()  # stays where the flight is cancelled
         try:
-            landing = await self._connection.run(
-                scripts.submit(self._keys, self._client, jobs, max_queue_length=self._max_queue_length),
-                timeout_s=max(limit_s * LEAST_SHARE_OF_TIME, limit_s - waited_s),
-            )
+            timeout_s = max(limit_s * LEAST_SHARE_OF_TIME, limit_s - waited_s)
+            landing = await self._carry(parcels, jobs, self._loop.time() + timeout_s)
+            if landing.codes is not None and SubmitCode.LATE in landing.codes:
+                # In time by our clock: the server's was set. Ask for its time, and try once more.
+                self.clock.doubt()
+                landing = await self._carry(parcels, jobs, self._loop.time() + timeout_s)
         except Exception as error:  # noqa: BLE001 - whatever it is, the callers must hear it, not this task
             landing = error
         finally:
@@ -136,6 +156,23 @@ class Submitter:
             self._distribute(landing, parcels)
             # Not at once: whoever was just answered may submit again in the next tick and share the flight.
             self._depart_soon()
+
+    async def _carry(self, parcels: list[_Parcel], jobs: list[NewJob], ends_s: float) -> scripts.SubmitReply:
+        """One call; once its callers have given up, the server will not execute it any more."""
+        await self.clock.refresh()
+        for parcel in parcels:
+            if parcel.ends_s is not None:
+                not_after_ms = self.clock.at_ms(parcel.ends_s)
+                for job in parcel.jobs:
+                    job.not_after_ms = not_after_ms
+        call = scripts.submit(
+            self._keys,
+            self._client,
+            jobs,
+            max_queue_length=self._max_queue_length,
+            not_after_ms=self.clock.at_ms(ends_s),
+        )
+        return await self._connection.run(call, timeout_s=ends_s - self._loop.time())
 
     def _land_some(self, parcels: list[_Parcel]) -> None:
         """Answer callers in groups, a tick each: those who submit again at once form several flights then.

@@ -15,7 +15,7 @@ import time
 from typing import TYPE_CHECKING
 
 from microbatch.common.errors import AuthenticationFailed, ConnectionFailed, MicrobatchError
-from microbatch.common.scripts import heartbeat, release, step_aside, takeover
+from microbatch.common.scripts import CrashTerms, heartbeat, release, step_aside, takeover
 from microbatch.worker.vitality import Vitality, beat_interval_s
 
 if TYPE_CHECKING:
@@ -161,8 +161,11 @@ class Heartbeat:
                     self._worker_id,
                     dead,
                     heartbeat_limit_ms=self._limit_ms,
-                    max_crashes=self._settings.max_crashes,
-                    ttl_ms=round(agent.settings.result_ttl_s * 1000),
+                    terms=CrashTerms(
+                        self._settings.max_crashes,
+                        round(agent.settings.result_ttl_s * 1000),
+                        self._settings.dead_max_length,
+                    ),
                 )
             )
             if taken.moved < 0:

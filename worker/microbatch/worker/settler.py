@@ -57,7 +57,15 @@ class Settler:
         chunks = list(_chunks(outcomes))
         for index, chunk in enumerate(chunks):
             last = close and index == len(chunks) - 1
-            codes = await self._insist(settle(self._keys, facts, chunk, ttl_ms=self._ttl_ms, close=last))
+            call = settle(
+                self._keys,
+                facts,
+                chunk,
+                ttl_ms=self._ttl_ms,
+                dead_max_length=self._settings.dead_max_length,
+                close=last,
+            )
+            codes = await self._insist(call)
             if codes is not None:
                 self._note(facts, chunk, codes)
 

@@ -4,34 +4,44 @@ A wrapper builds a `Call`; a connection runs it. docs/protocol.md describes them
 """
 
 from microbatch.common.scripts.await_results import RecordView, await_results
+from microbatch.common.scripts.cancel import CANCEL_MESSAGE, cancel
 from microbatch.common.scripts.claim import Claimed, ClaimReply, Idle, Watch, claim
+from microbatch.common.scripts.dead_letters import RawLetter, dead_letters
 from microbatch.common.scripts.heartbeat import Look, heartbeat
 from microbatch.common.scripts.job_status import JobView, job_status
 from microbatch.common.scripts.join import DeclaredLimits, join
+from microbatch.common.scripts.purge_dead import purge_dead
 from microbatch.common.scripts.quarantine import Fault, quarantine
 from microbatch.common.scripts.queue_status import QueueStatus, queue_status
+from microbatch.common.scripts.redis_time import redis_time
+from microbatch.common.scripts.redrive import RedriveCode, redrive
 from microbatch.common.scripts.release import Released, release
 from microbatch.common.scripts.script import Call, Script, load
 from microbatch.common.scripts.settle import BatchFacts, Ending, Outcome, SettleCode, settle
 from microbatch.common.scripts.step_aside import step_aside
-from microbatch.common.scripts.submit import NewJob, SubmitCode, SubmitReply, submit
-from microbatch.common.scripts.takeover import TakenOver, takeover
+from microbatch.common.scripts.submit import JobOptions, NewJob, SubmitCode, SubmitReply, submit
+from microbatch.common.scripts.takeover import CrashTerms, TakenOver, takeover
 
 __all__ = [
+    "CANCEL_MESSAGE",
     "BatchFacts",
     "Call",
     "ClaimReply",
     "Claimed",
+    "CrashTerms",
     "DeclaredLimits",
     "Ending",
     "Fault",
     "Idle",
+    "JobOptions",
     "JobView",
     "Look",
     "NewJob",
     "Outcome",
     "QueueStatus",
+    "RawLetter",
     "RecordView",
+    "RedriveCode",
     "Released",
     "Script",
     "SettleCode",
@@ -40,13 +50,18 @@ __all__ = [
     "TakenOver",
     "Watch",
     "await_results",
+    "cancel",
     "claim",
+    "dead_letters",
     "heartbeat",
     "job_status",
     "join",
     "load",
+    "purge_dead",
     "quarantine",
     "queue_status",
+    "redis_time",
+    "redrive",
     "release",
     "settle",
     "step_aside",

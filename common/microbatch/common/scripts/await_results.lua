@@ -6,10 +6,17 @@
 --          {'foreign'} where the key holds something else; {'later'} where it is final and the reply already
 --          carries REPLY_LIMIT_BYTES of values: ask again for these (each call carries at least one)
 -- Atomic because: a result that lands between the read and the registration would be waited for in vain.
--- With `check`, a job whose entry is gone becomes `failed` with JobLost: whoever asks, settles it.
+-- With `check`, a job whose entry is gone becomes `failed` with JobLost, and one whose deadline passed before it
+-- was started becomes `expired`: whoever asks, settles it.
 -- @include base
+-- @include backlog
+-- @include wake
 -- @include reply
 -- @include finish
+-- @include move
+-- @include park
+-- @include withdraw
+-- @include overdue
 local client, register, check, lost_error, ttl_ms = ARGV[1], ARGV[2] == '1', ARGV[3] == '1', ARGV[4], ARGV[5]
 local WATCHERS_KEPT_MS, CLIENTS_LIMIT_BYTES = '3600000', 4096  -- who waits longer looks again by itself
 local REPLY_LIMIT_BYTES = 1048576
@@ -27,15 +34,9 @@ local function watch(id)
   redis.call('HSET', Q .. 'watchers', id, clients == '' and client or clients .. ' ' .. client)
 end
 
-local function is_lost(token)
-  local lane, entry_id = split_token(token or '')
-  if not lane then return true end
-  return #redis.call('XRANGE', lane_key(lane), entry_id, entry_id) == 0
-end
-
 for i = 6, #ARGV do
   local id = ARGV[i]
-  local record = redis.pcall('HMGET', job_key(id), 'state', 'result', 'error', 'entry')
+  local record = redis.pcall('HMGET', job_key(id), 'state', 'result', 'error', 'entry', 'expires_ms')
   if record.err then
     result[#result + 1] = {'foreign'}
   elseif not record[1] then
@@ -48,13 +49,15 @@ for i = 6, #ARGV do
       bytes = bytes + #value
       result[#result + 1] = {record[1], value}
     end
-  elseif record[1] == 'queued' and check and is_lost(record[4]) then
-    redis.call('HDEL', job_key(id), 'entry')  -- frees first
-    finish(id, '', 'failed', lost_error, ttl_ms)
-    result[#result + 1] = {'failed', lost_error}
   else
-    if register then watch(id) end
-    result[#result + 1] = {record[1]}
+    local state, value
+    if check then state, value = conclude(id, record[1], record[4] or '', record[5], lost_error, ttl_ms) end
+    if state then
+      result[#result + 1] = {state, value}
+    else
+      if register then watch(id) end
+      result[#result + 1] = {record[1]}
+    end
   end
 end
 if watched then redis.call('PEXPIRE', Q .. 'watchers', WATCHERS_KEPT_MS) end

@@ -13,11 +13,13 @@
 -- @include base
 -- @include backlog
 -- @include wake
+-- @include park
 local worker, batch = ARGV[1], ARGV[2]
 local max_size, max_wait_us, max_bytes = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local batches = Q .. 'batches:' .. worker
 local LOOK_US = 1000000
 local FIRST_READ = 16  -- then sizes are known, and a batch of large payloads stops near max_batch_bytes
+local CLEARED_LIMIT = 256  -- a call clears no more tombstoned entries than this; the next one goes on
 
 local function repeat_claim(held)
   local claimed_ms, reason, tokens = held:match('^(%d+) (%w+) (.+)$')
@@ -40,8 +42,10 @@ redis.call('ZREM', Q .. 'idle', worker)  -- first write: it frees, so a full ser
 
 local tokens, bytes, answer = {}, 0, {'batch', '', now_ms}
 -- One look at what is rare; each command costs a cold server more than all the Lua here.
-local rare = redis.call('EXISTS', lane_key('solo'), lane_key('front'), Q .. 'tombstones') > 0
-local tombstones = rare and redis.call('SCARD', Q .. 'tombstones') or 0
+local rare = redis.call('EXISTS', lane_key('solo'), lane_key('front'), Q .. 'tombstones', Q .. 'scheduled') > 0
+local tombstones = rare and tombstone_count() or 0
+if rare then promote_due() end
+local cleared = 0  -- tombstoned entries that this call dropped
 local exhausted = false  -- whether the last read took all that its lane had
 
 local function read(lane, count)
@@ -57,7 +61,7 @@ local function read(lane, count)
 end
 
 local function is_tombstoned(token)
-  return redis.call('SREM', Q .. 'tombstones', token) == 1
+  return tombstones > 0 and redis.call('SREM', Q .. 'tombstones', token) == 1
 end
 
 local function drop(lane, entry_id)
@@ -83,7 +87,7 @@ end
 local function take(lane, room)
   local kept, failed = {}, nil
   local ask = math.min(room, FIRST_READ)
-  while ask > 0 and bytes < max_bytes do
+  while ask > 0 and bytes < max_bytes and cleared < CLEARED_LIMIT do
     local entries = read(lane, ask)
     if entries.err then
       failed = entries
@@ -91,8 +95,9 @@ local function take(lane, room)
     end
     for _, entry in ipairs(entries) do
       local token = lane .. ':' .. entry[1]
-      if tombstones > 0 and is_tombstoned(token) then
+      if is_tombstoned(token) then
         drop(lane, entry[1])
+        cleared = cleared + 1
       else
         tokens[#tokens + 1] = token
         local short, bytes_here = shortened(entry)
@@ -128,19 +133,29 @@ end
 
 -- What a claim leaves needs a worker too, due now or later.
 local function wake_for_the_rest()
-  if waiting_jobs() > 0 then wake(false) end
+  if work_is_near() then wake(rare) end
 end
 
 local function close_main()
   local reason = 'wait'
   if #tokens >= max_size then reason = 'size' elseif bytes >= max_bytes then reason = 'budget' end
   close_batch(reason)
-  if not exhausted then wake_for_the_rest() end  -- front and solo were found empty before
+  if not exhausted or rare then wake_for_the_rest() end
   return answer
 end
 
+local function watch_for(wait_us)
+  redis.call('SET', Q .. 'watcher', int(max_size) .. ' ' .. worker, 'PX',
+    int(math.ceil(wait_us / 1000) + tonumber(WAKE_LEASE_MS)))
+  return {'watch', math.ceil(wait_us)}
+end
+
 local function go_idle()
-  if is_watched_by_me() then redis.call('DEL', Q .. 'watcher') end
+  if cleared >= CLEARED_LIMIT then return {'watch', 0} end  -- there may be more behind them
+  local mine, watcher = is_watched_by_me()
+  local soon_ms = rare and next_due_ms()
+  if soon_ms and soon_ms < SOON_MS and (mine or not watcher) then return watch_for(soon_ms * 1000) end
+  if mine then redis.call('DEL', Q .. 'watcher') end
   redis.call('ZADD', Q .. 'idle', int(now_ms), worker)
   return {'idle'}
 end
@@ -182,16 +197,22 @@ while true do
   oldest = redis.call('XRANGE', lane_key('main'), delivered and '(' .. delivered or '-', '+', 'COUNT', 1)[1]
   if not oldest or tombstones == 0
     or redis.call('SISMEMBER', Q .. 'tombstones', 'main:' .. oldest[1]) == 0 then break end
+  if cleared >= CLEARED_LIMIT then return go_idle() end
   local entries = read('main', 1)  -- exactly this one: a cancelled job must not make its followers due
   if entries.err then return entries end
   redis.call('SREM', Q .. 'tombstones', 'main:' .. oldest[1])
   drop('main', oldest[1])
+  cleared = cleared + 1
   waiting, delivered = backlog('main')
-  tombstones = redis.call('SCARD', Q .. 'tombstones')
+  tombstones = tombstone_count()
+end
+-- Where every lane is read to its end, a tombstone that is left names an entry that somebody else deleted.
+if tombstones > 0 and not oldest and waiting == 0 and backlog('front') == 0 and backlog('solo') == 0 then
+  redis.call('DEL', Q .. 'tombstones')
 end
 if oldest then
   local age_us = now_us - entry_ms(oldest[1]) * 1000
-  local enough = waiting - redis.call('SCARD', Q .. 'tombstones') >= max_size
+  local enough = waiting - tombstones >= max_size
   if enough or age_us >= max_wait_us or age_us < 0 then  -- an id in the future counts as due
     local failed = take('main', max_size)
     if failed then return failed end
@@ -199,10 +220,9 @@ if oldest then
   else
     local mine, watcher = is_watched_by_me()
     if mine or not watcher then
+      local soon_ms = rare and next_due_ms()
       local wait_us = math.min(max_wait_us - age_us, LOOK_US)
-      redis.call('SET', Q .. 'watcher', int(max_size) .. ' ' .. worker, 'PX',
-        int(math.ceil(wait_us / 1000) + tonumber(WAKE_LEASE_MS)))
-      return {'watch', math.ceil(wait_us)}
+      return watch_for(soon_ms and math.min(wait_us, soon_ms * 1000) or wait_us)
     end
   end
 end

@@ -8,6 +8,8 @@
 -- Atomic because: one look must see one moment. It is a script so that a full server lets it through.
 -- @include base
 -- @include backlog
+-- @include wake
+-- @include park
 local worker, limit_ms, stale_ms, idle = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local DEAD_PER_LOOK = 8
 
@@ -31,5 +33,5 @@ end
 local dead = redis.call('ZRANGEBYSCORE', Q .. 'workers', '-inf', '(' .. int(now_ms - limit_ms),
   'LIMIT', 0, DEAD_PER_LOOK)
 -- Work that somebody watches, or is being woken for, is in good hands.
-local waits = (not watcher and waiting_jobs() > 0) and 1 or 0
+local waits = not watcher and work_is_near() and 1 or 0
 return {waits, orphans, dead}

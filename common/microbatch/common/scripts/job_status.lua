@@ -6,27 +6,31 @@
 --          {record as a flat list, consumer, batch, batch_size, claimed_ms, attempt}
 --          consumer is '' where no worker holds the job; attempt counts the runs that began
 -- Atomic because: "running" is derived from the record and the entry together; between two reads the job may
---          move. A record that is not final and has no entry becomes `failed` with JobLost.
+--          move. A record that is not final and has no entry becomes `failed` with JobLost; one whose deadline
+--          passed before it was started becomes `expired`.
 -- @include base
+-- @include backlog
+-- @include wake
 -- @include reply
 -- @include finish
 -- @include move
+-- @include park
+-- @include withdraw
+-- @include overdue
 local id, lost_error, ttl_ms = ARGV[1], ARGV[2], ARGV[3]
 local record = redis.pcall('HGETALL', job_key(id))
 if record.err then return {'foreign'} end
 if #record == 0 then return {} end
 local facts = {}
 for i = 1, #record, 2 do facts[record[i]] = record[i + 1] end
-if facts['state'] ~= 'queued' then return {record, '', '', '0', '0', facts['attempt'] or '0'} end
-
-local lane, entry_id = split_token(facts['entry'] or '')
-local fields = lane and read_entry(lane, entry_id)
-if not fields then
-  redis.call('HDEL', job_key(id), 'entry')  -- frees first, so that a full server lets it through
-  finish(id, '', 'failed', lost_error, ttl_ms)
+if conclude(id, facts['state'], facts['entry'] or '', facts['expires_ms'], lost_error, ttl_ms) then
   send_replies()
   return {redis.call('HGETALL', job_key(id)), '', '', '0', '0', facts['attempt'] or '0'}
 end
+if facts['state'] ~= 'queued' then return {record, '', '', '0', '0', facts['attempt'] or '0'} end
+
+local lane, entry_id = split_token(facts['entry'])
+local fields = read_entry(lane, entry_id)
 local attempt = tonumber(fields['attempt']) or 0
 local pending = redis.pcall('XPENDING', lane_key(lane), GROUP, entry_id, entry_id, 1)
 if pending.err or #pending == 0 then return {record, '', '', '0', '0', int(attempt)} end

@@ -32,8 +32,6 @@ def quarantine(
         entry.token,
         entry.local,
         entry.client,
-        fault.error_type,
-        fault.message,
         encode_error(fault.error_type, fault.message),
         ttl_ms if entry.ttl_ms == "" else entry.ttl_ms,
         dead_max_length,

@@ -3,7 +3,7 @@
 -- Keys:    the queue's prefix
 -- Args:    heartbeat_limit_ms
 -- Returns: {waiting, running, dead letters, oldest waiting age in ms (-1: none), workers alive,
---           max_batch_size or '', max_wait_ms or ''}
+--           max_batch_size or '', max_wait_ms or '', scheduled, dead letters that had to make room}
 -- Atomic because: numbers of one moment add up.
 -- @include base
 -- @include backlog
@@ -24,8 +24,9 @@ end
 local waiting = waiting_jobs()
 local settings = redis.call('HMGET', Q .. 'settings', 'max_batch_size', 'max_wait_ms')
 return {
-  waiting, math.max(0, length - waiting - redis.call('SCARD', Q .. 'tombstones')), redis.call('XLEN', Q .. 'dead'),
+  waiting, math.max(0, length - waiting - tombstone_count()), redis.call('XLEN', Q .. 'dead'),
   oldest_ms and math.max(0, now_ms - oldest_ms) or -1,
   redis.call('ZCOUNT', Q .. 'workers', int(now_ms - limit_ms), '+inf'),
   settings[1] or '', settings[2] or '',
+  redis.call('ZCARD', Q .. 'scheduled'), tonumber(redis.call('HGET', Q .. 'counters', 'dead_trimmed') or 0),
 }

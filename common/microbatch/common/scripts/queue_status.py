@@ -25,6 +25,8 @@ class QueueStatus:
         workers: Workers with a heartbeat within the limit.
         max_batch_size: As the last started worker declared it; None where none ever did.
         max_wait_ms: As the last started worker declared it; None where none ever did.
+        scheduled: Jobs that wait for their time: delayed ones, and retries.
+        dead_trimmed: Dead letters that had to make room for newer ones, ever.
     """
 
     waiting: int
@@ -34,6 +36,8 @@ class QueueStatus:
     workers: int
     max_batch_size: int | None
     max_wait_ms: float | None
+    scheduled: int = 0
+    dead_trimmed: int = 0
 
 
 def queue_status(keys: QueueKeys, *, heartbeat_limit_ms: int) -> Call[QueueStatus]:
@@ -42,7 +46,7 @@ def queue_status(keys: QueueKeys, *, heartbeat_limit_ms: int) -> Call[QueueStatu
 
 
 def _parse(reply: Any) -> QueueStatus:
-    waiting, running, dead, oldest_ms, workers, size, wait = reply
+    waiting, running, dead, oldest_ms, workers, size, wait, scheduled, dead_trimmed = reply
     return QueueStatus(
         waiting,
         running,
@@ -51,4 +55,6 @@ def _parse(reply: Any) -> QueueStatus:
         workers,
         int(size) if size else None,
         float(wait) if wait else None,
+        scheduled,
+        dead_trimmed,
     )

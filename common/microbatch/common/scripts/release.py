@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from microbatch.common.scripts.script import Call, load
 
@@ -21,9 +21,14 @@ class Released:
     left: int
 
 
-def release(keys: QueueKeys, worker: str, batch: str, *, ran: bool) -> Call[Released]:
-    """Hand a batch back to the queue's front; `ran`: the processor had begun, so the attempt counts."""
-    return Call(load("release"), keys.prefix, (worker, batch, int(ran)), _parse)
+def release(
+    keys: QueueKeys, worker: str, batch: str, *, ran: bool, lane: Literal["front", "solo"] = "front"
+) -> Call[Released]:
+    """Hand a batch back to the queue.
+
+    `ran`: the processor had begun, so the attempt counts. `lane`: `solo` where each job is to run alone next.
+    """
+    return Call(load("release"), keys.prefix, (worker, batch, int(ran), lane), _parse)
 
 
 def _parse(reply: Any) -> Released:

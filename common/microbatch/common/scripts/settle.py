@@ -64,7 +64,13 @@ class BatchFacts:
 
 
 def settle(
-    keys: QueueKeys, facts: BatchFacts, outcomes: Sequence[Outcome], *, ttl_ms: int, close: bool = True
+    keys: QueueKeys,
+    facts: BatchFacts,
+    outcomes: Sequence[Outcome],
+    *,
+    ttl_ms: int,
+    dead_max_length: int,
+    close: bool = True,
 ) -> Call[list[SettleCode] | None]:
     """Write outcomes of a batch and acknowledge its entries; None: every one was written.
 
@@ -78,11 +84,14 @@ def settle(
         facts.started_ms,
         ttl_ms,
         int(close),
+        dead_max_length,
     ]
     for outcome in outcomes:
         entry = outcome.entry
         ending = f"{outcome.state} {entry.attempt}"
-        if entry.ttl_ms:
+        if outcome.state == "retry":
+            ending += f" {outcome.delay_ms}"
+        elif entry.ttl_ms:
             ending += f" {entry.ttl_ms}"
         args += (entry.local, entry.token, entry.client, ending, outcome.value)
     return Call(load("settle"), keys.prefix, args, _parse)

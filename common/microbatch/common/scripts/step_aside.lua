@@ -7,6 +7,7 @@
 -- @include base
 -- @include backlog
 -- @include wake
+-- @include park
 local worker, leaving = ARGV[1], ARGV[2] == '1'
 local held = 0
 
@@ -24,5 +25,5 @@ for _, lane in ipairs({'main', 'front', 'solo'}) do
 end
 if leaving and held == 0 then redis.call('DEL', Q .. 'batches:' .. worker) end
 if leaving and held == 0 then redis.call('ZREM', Q .. 'workers', worker) end
-if waiting_jobs() > 0 then wake(false) end
+if work_is_near() then wake(false) end
 return held

@@ -1,19 +1,24 @@
 -- submit: accept jobs into a queue: one record and one stream entry each.
 --
 -- Keys:    the queue's prefix
--- Args:    client, max_queue_length, count, then per job: local id, digest, payload, options
---          (options: '' for none, else 'ttl_ms headers': how long the result is kept, or nothing, which leaves
---          it to the worker; a space; a msgpack map, or nothing)
+-- Args:    client, max_queue_length, count, not_after_ms ('' for no limit), then per job: local id, digest,
+--          payload, options
+--          options: '' for none; else words 'name=number' with spaces between them, a line feed, and a msgpack
+--          map of headers, or nothing. Names: ttl_ms, max_attempts, expires_in_ms, delay_ms or due_ms,
+--          not_after_ms
 -- Returns: count where all were new; else {retry_after_ms, code per job ...}
 --          0 new, 1 the same job (id and payload known), 2 conflict (id known, other payload),
---          3 full, 4 the record's key holds something else
+--          3 full, 4 the record's key holds something else, 5 late: after not_after_ms nothing is accepted
 -- Atomic because: a record without an entry is a job that never runs, an entry without a record is a result
 --          that nobody finds; and the capacity check must count what it admits.
 -- @include base
 -- @include backlog
 -- @include wake
+-- @include park
 local client, max_length, count = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local NEW, SAME, CONFLICT, FULL, WRONG_TYPE = 0, 1, 2, 3, 4
+local is_late = ARGV[4] ~= '' and now_ms > tonumber(ARGV[4])
+local NEW, SAME, CONFLICT, FULL, WRONG_TYPE, LATE = 0, 1, 2, 3, 4, 5
+local FIRST, WIDTH = 4, 4
 local main = lane_key('main')
 
 local length = call('XLEN', main)
@@ -23,6 +28,7 @@ if call('EXISTS', lane_key('front'), lane_key('solo'), Q .. 'scheduled') > 0 the
 end
 local room = max_length - length
 local accepted, codes, lane_known = 0, nil, false
+local wakes, soonest_ms = false, nil
 local enqueued_ms = int(now_ms)
 
 local function answer(index, code)
@@ -40,12 +46,50 @@ local function known_code(record, digest)
   return known == digest and SAME or CONFLICT
 end
 
+-- A job that is more than a plain one: its entry has further fields, and it may have to wait for its time.
+-- Returns false where it came too late.
+local function accept_with(options, id, digest, payload)
+  local feed = options:find('\n', 1, true)
+  local said, record_more = {}, {}
+  for name, number in options:sub(1, feed - 1):gmatch('([%a_]+)=(%d+)') do said[name] = number end
+  if said.not_after_ms and now_ms > tonumber(said.not_after_ms) then return false end
+  local fields = {'v', '1', 'id', id, 'client', client, 'payload', payload}
+  local function add(name, value)
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
+  end
+  if feed < #options then add('headers', options:sub(feed + 1)) end
+  if said.ttl_ms then add('ttl_ms', said.ttl_ms) end
+  if said.max_attempts then add('max_attempts', said.max_attempts) end
+  if said.expires_in_ms then
+    local expires_ms = int(now_ms + tonumber(said.expires_in_ms))
+    add('expires_ms', expires_ms)
+    record_more = {'expires_ms', expires_ms}
+  end
+  local due_ms = tonumber(said.due_ms) or now_ms + (tonumber(said.delay_ms) or 0)
+  local record = job_key(id)
+  if due_ms > now_ms then
+    add('enqueued_ms', enqueued_ms)
+    call('HSET', record, 'v', '1', 'digest', digest, 'enqueued_ms', enqueued_ms, unpack(record_more))
+    park(id, fields, due_ms)
+    soonest_ms = math.min(soonest_ms or due_ms, due_ms)
+  else
+    local entry = call('XADD', main, '*', unpack(fields))
+    call('HSET', record, 'v', '1', 'state', 'queued', 'entry', 'main:' .. entry, 'digest', digest,
+      'enqueued_ms', enqueued_ms, unpack(record_more))
+    wakes = true
+  end
+  return true
+end
+
 for i = 1, count do
-  local a = 3 + (i - 1) * 4
+  local a = FIRST + (i - 1) * WIDTH
   local id, digest = ARGV[a + 1], ARGV[a + 2]
   local record = job_key(id)
   if call('EXISTS', record) == 1 then
     answer(i, known_code(record, digest))
+  elseif is_late then
+    answer(i, LATE)
   elseif accepted >= room then
     answer(i, FULL)
   else
@@ -53,23 +97,22 @@ for i = 1, count do
       ensure_lane('main')
       lane_known = true
     end
-    local options = ARGV[a + 4]
-    local entry
+    local code, options = NEW, ARGV[a + 4]
     if options == '' then
-      entry = call('XADD', main, '*', 'v', '1', 'id', id, 'client', client, 'payload', ARGV[a + 3])
-    else
-      local space = options:find(' ', 1, true)
-      entry = call('XADD', main, '*', 'v', '1', 'id', id, 'client', client, 'payload', ARGV[a + 3],
-        'headers', options:sub(space + 1), 'ttl_ms', options:sub(1, space - 1))
+      local entry = call('XADD', main, '*', 'v', '1', 'id', id, 'client', client, 'payload', ARGV[a + 3])
+      call('HSET', record, 'v', '1', 'state', 'queued', 'entry', 'main:' .. entry, 'digest', digest,
+        'enqueued_ms', enqueued_ms)
+      wakes = true
+    elseif not accept_with(options, id, digest, ARGV[a + 3]) then
+      code = LATE
     end
-    call('HSET', record, 'v', '1', 'state', 'queued', 'entry', 'main:' .. entry, 'digest', digest,
-      'enqueued_ms', enqueued_ms)
-    accepted = accepted + 1
-    if codes then codes[i] = NEW end
+    if code == NEW then accepted = accepted + 1 end
+    if code ~= NEW then answer(i, code) elseif codes then codes[i] = NEW end
   end
 end
 
-if accepted > 0 then wake(false) end
+if wakes then wake(false) end
+if soonest_ms then wake_for(soonest_ms) end
 if not codes then return count end
 
 -- When room is likely: the queue's jobs pass in the age of its oldest one, so one in a hundred of them

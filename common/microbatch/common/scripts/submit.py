@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microbatch.common.scripts.script import Arg, Call, load
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from microbatch.common.keys import QueueKeys
 
-__all__ = ["NewJob", "SubmitCode", "SubmitReply", "submit"]
+__all__ = ["JobOptions", "NewJob", "SubmitCode", "SubmitReply", "submit"]
 
 
 class SubmitCode(IntEnum):
@@ -24,17 +24,66 @@ class SubmitCode(IntEnum):
     CONFLICT = 2
     FULL = 3
     WRONG_TYPE = 4
+    LATE = 5
+
+
+class JobOptions(NamedTuple):
+    """What makes a job more than a plain one; everything has a default.
+
+    Attributes:
+        headers: An encoded map, or empty.
+        ttl_ms: How long its result is kept, as a number; empty leaves it to the worker.
+        max_attempts: How many runs it may have; None leaves it to the worker.
+        expires_in_ms: By when it must have been started, from now; None: no deadline.
+        delay_ms: Not to be run before that, from now; None: at once.
+        due_ms: Not to be run before this moment of Redis's clock; None: at once.
+    """
+
+    headers: bytes = b""
+    ttl_ms: str = ""
+    max_attempts: int | None = None
+    expires_in_ms: int | None = None
+    delay_ms: int | None = None
+    due_ms: int | None = None
+
+    def encoded(self) -> bytes:
+        """As the script reads them: `name=value` words, and after a line feed the headers."""
+        words = [f"ttl_ms={self.ttl_ms}"] if self.ttl_ms else []
+        words += [
+            f"{name}={number}" for name, number in zip(_NUMBERS, self[2:], strict=True) if number is not None
+        ]
+        if not words and not self.headers:
+            return b""
+        return b"%b\n%b" % (" ".join(words).encode(), self.headers)
+
+
+_NUMBERS = JobOptions._fields[2:]
 
 
 @dataclass(slots=True)
 class NewJob:
-    """One job as it is submitted; `headers` is an encoded map or empty, `ttl_ms` a number or empty."""
+    """One job as it is submitted.
+
+    Attributes:
+        local: The second half of its id.
+        digest: Tells its payload from another one.
+        payload: The encoded payload.
+        options: An encoded `JobOptions`; empty for a plain job.
+        not_after_ms: Not to be accepted after this moment of Redis's clock; None: no limit of its own.
+    """
 
     local: str
     digest: bytes
     payload: bytes
-    headers: bytes = b""
-    ttl_ms: str = ""
+    options: bytes = b""
+    not_after_ms: int | None = None
+
+    @property
+    def said(self) -> bytes:
+        """The options as they travel."""
+        if self.not_after_ms is None:
+            return self.options
+        return b"not_after_ms=%d %b" % (self.not_after_ms, self.options or b"\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +95,17 @@ class SubmitReply:
 
 
 def submit(
-    keys: QueueKeys, client: str, jobs: Sequence[NewJob], *, max_queue_length: int
+    keys: QueueKeys,
+    client: str,
+    jobs: Sequence[NewJob],
+    *,
+    max_queue_length: int,
+    not_after_ms: int | None = None,
 ) -> Call[SubmitReply]:
-    """Accept jobs into a queue."""
-    args: list[Arg] = [client, max_queue_length, len(jobs)]
+    """Accept jobs into a queue; none of them after `not_after_ms` of Redis's clock."""
+    args: list[Arg] = [client, max_queue_length, len(jobs), "" if not_after_ms is None else not_after_ms]
     for job in jobs:
-        options = b"%b %b" % (job.ttl_ms.encode(), job.headers) if job.headers or job.ttl_ms else b""
-        args += (job.local, job.digest, job.payload, options)
+        args += (job.local, job.digest, job.payload, job.said)
     return Call(load("submit"), keys.prefix, args, _parse)
 
 

@@ -1,7 +1,8 @@
 -- takeover: give the jobs of a dead worker to the living, and forget it once it owns nothing.
 --
 -- Keys:    the queue's prefix
--- Args:    worker (who asks), dead worker, heartbeat_limit_ms, max_crashes, WorkerLost error (msgpack), ttl_ms
+-- Args:    worker (who asks), dead worker, heartbeat_limit_ms, max_crashes, WorkerLost error (msgpack), ttl_ms,
+--          dead_max_length
 -- Returns: {moved, failed, left}  jobs moved to `solo`, jobs failed with WorkerLost, jobs for another call;
 --          {-1, 0, 0} where that worker has beaten again
 -- Atomic because: whether it is dead is judged in the same step that takes its jobs. A frozen worker that
@@ -14,9 +15,11 @@
 -- @include reply
 -- @include finish
 -- @include move
+-- @include dead
+-- @include crash
 local dead, limit_ms, max_crashes = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local lost_error, default_ttl_ms = ARGV[5], ARGV[6]
-local CHUNK, TTL_DIGITS = 256, 17
+local lost_error, default_ttl_ms, dead_max_length = ARGV[5], ARGV[6], ARGV[7]
+local CHUNK = 256
 
 local beat_ms = redis.call('ZSCORE', Q .. 'workers', dead)
 if beat_ms and tonumber(beat_ms) > now_ms - limit_ms then return {-1, 0, 0} end
@@ -24,27 +27,6 @@ if beat_ms and tonumber(beat_ms) > now_ms - limit_ms then return {-1, 0, 0} end
 local batches = Q .. 'batches:' .. dead
 local moved, failed, left, done = 0, 0, 0, 0
 redis.call('ZREM', Q .. 'idle', dead)
-
-local function crashed_alone(token, batch)
-  local lane, entry_id = split_token(token)
-  local fields = read_entry(lane, entry_id)
-  if not fields then
-    drop_entry(lane, entry_id)
-    return
-  end
-  local crashes = (tonumber(fields['crashes']) or 0) + 1
-  local id = fields['id'] or ''
-  if crashes < max_crashes or redis.pcall('HGET', job_key(id), 'entry') ~= token then
-    if move(lane, entry_id, 'solo', 1, 1) then moved = moved + 1 end
-    return
-  end
-  drop_entry(lane, entry_id)
-  local ttl_ms = (fields['ttl_ms'] or ''):match('^%d+$')
-  if not ttl_ms or #ttl_ms > TTL_DIGITS then ttl_ms = default_ttl_ms end
-  finish(id, fields['client'] or '', 'failed', lost_error, ttl_ms,
-    'attempt', int((tonumber(fields['attempt']) or 0) + 1), 'worker', dead, 'batch', batch, 'batch_size', '1')
-  failed = failed + 1
-end
 
 local listed = redis.call('HGETALL', batches)
 for i = 1, #listed, 2 do
@@ -59,7 +41,9 @@ for i = 1, #listed, 2 do
     else
       done = done + 1
       if alone then
-        crashed_alone(token, batch)
+        local ending = crashed_alone(token, dead, batch,
+          {max_crashes = max_crashes, error = lost_error, ttl_ms = default_ttl_ms, dead_max_length = dead_max_length})
+        if ending == 'moved' then moved = moved + 1 elseif ending == 'failed' then failed = failed + 1 end
       else
         local lane, entry_id = split_token(token)
         if move(lane, entry_id, 'solo', 1, 0) then moved = moved + 1 end

@@ -18,11 +18,17 @@ local function backlog(lane)
   return redis.call('XLEN', lane_key(lane)), nil
 end
 
+-- How many entries were cancelled before anybody read them; 0 where an operator broke the key.
+local function tombstone_count()
+  local count = redis.pcall('SCARD', Q .. 'tombstones')
+  return type(count) == 'number' and count or 0
+end
+
 -- What no worker holds yet, over all lanes; tombstoned entries are not work.
 local function waiting_jobs()
   local waiting = backlog('main')
   for _, lane in ipairs({'front', 'solo'}) do
     if redis.call('XLEN', lane_key(lane)) > 0 then waiting = waiting + backlog(lane) end
   end
-  return math.max(0, waiting - redis.call('SCARD', Q .. 'tombstones'))
+  return math.max(0, waiting - tombstone_count())
 end

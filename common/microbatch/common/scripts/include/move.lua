@@ -15,8 +15,36 @@ local function drop_entry(lane, entry_id)
   redis.call('XDEL', lane_key(lane), entry_id)
 end
 
-local FIELDS_LIMIT = 64  -- a foreign entry with thousands of fields must not break `unpack` and block recovery
+-- How long the outcome is kept: as the entry says, else as the caller says.
+local TTL_DIGITS = 17
+local function ttl_of(fields, default_ttl_ms)
+  local ttl_ms = (fields['ttl_ms'] or ''):match('^%d+$')
+  if not ttl_ms or #ttl_ms > TTL_DIGITS then return default_ttl_ms end
+  return ttl_ms
+end
+
+local CARRIED_LIMIT = 64  -- a foreign entry with thousands of fields must not break `unpack` and block recovery
 local CARRIED = {attempt = true, crashes = true, enqueued_ms = true}
+
+-- The fields of a job's next entry, as a flat list.
+local function renewed(entry_id, fields, flat, runs, crashes)
+  local entry = {}
+  for i = 1, math.min(#flat, CARRIED_LIMIT), 2 do
+    if not CARRIED[flat[i]] then
+      entry[#entry + 1] = flat[i]
+      entry[#entry + 1] = flat[i + 1]
+    end
+  end
+  for _, pair in ipairs({
+    {'attempt', int((tonumber(fields['attempt']) or 0) + runs)},
+    {'crashes', int((tonumber(fields['crashes']) or 0) + crashes)},
+    {'enqueued_ms', fields['enqueued_ms'] or int(math.min(entry_ms(entry_id), now_ms))},
+  }) do
+    entry[#entry + 1] = pair[1]
+    entry[#entry + 1] = pair[2]
+  end
+  return entry
+end
 
 -- Returns the new token, or nil where the job is no longer this entry's (moved or final).
 local function move(lane, entry_id, to_lane, runs, crashes)
@@ -33,21 +61,7 @@ local function move(lane, entry_id, to_lane, runs, crashes)
     drop_entry(lane, entry_id)
     return nil
   end
-  local entry = {}
-  for i = 1, math.min(#flat, FIELDS_LIMIT), 2 do
-    if not CARRIED[flat[i]] then
-      entry[#entry + 1] = flat[i]
-      entry[#entry + 1] = flat[i + 1]
-    end
-  end
-  for _, pair in ipairs({
-    {'attempt', int((tonumber(fields['attempt']) or 0) + runs)},
-    {'crashes', int((tonumber(fields['crashes']) or 0) + crashes)},
-    {'enqueued_ms', fields['enqueued_ms'] or int(math.min(entry_ms(entry_id), now_ms))},
-  }) do
-    entry[#entry + 1] = pair[1]
-    entry[#entry + 1] = pair[2]
-  end
+  local entry = renewed(entry_id, fields, flat, runs, crashes)
   drop_entry(lane, entry_id)
   ensure_lane(to_lane)
   local moved = redis.call('XADD', lane_key(to_lane), '*', unpack(entry))

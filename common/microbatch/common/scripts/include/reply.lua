@@ -12,7 +12,8 @@ local function text(value)  -- msgpack str 8; no id of ours is longer, and a for
   return '\217' .. string.char(#value) .. value
 end
 
-local STATE_TEXT = {succeeded = text('succeeded'), failed = text('failed')}
+local STATE_TEXT = {succeeded = text('succeeded'), failed = text('failed'), cancelled = text('cancelled'),
+  expired = text('expired')}
 
 -- A refused PUBLISH (such as a channel that the user may not use) must not stop half-way through a batch.
 local function publish(client, reply)

@@ -1,0 +1,30 @@
+-- cancel: make a job final at once, in whatever state it is.
+--
+-- Keys:    the queue's prefix
+-- Args:    local id, ttl_ms
+-- Returns: the job's state afterwards: 'cancelled', or the final state that it had before; 'unknown' where there
+--          is no record, 'foreign' where the key holds something else
+-- Atomic because: between a look at the job and its end it may be claimed, retried or settled. The fence is the
+--          usual one: the record names no entry any more, so a late result finds that it lost.
+-- A worker that runs the job is told on its wake channel: 'cancel' and the entry's token.
+-- @include base
+-- @include backlog
+-- @include wake
+-- @include reply
+-- @include finish
+-- @include move
+-- @include park
+-- @include withdraw
+local id, ttl_ms = ARGV[1], ARGV[2]
+local record = redis.pcall('HMGET', job_key(id), 'state', 'entry')
+if record.err then return 'foreign' end
+local state, token = record[1], record[2] or ''
+if not state then return 'unknown' end
+if state ~= 'queued' and state ~= 'scheduled' then return state end
+
+local worker, fields = withdraw(id, token)
+call('HDEL', job_key(id), 'last_error')
+finish(id, fields['client'] or '', 'cancelled', '\192', ttl_of(fields, ttl_ms))
+send_replies()
+if worker then redis.pcall('PUBLISH', Q .. 'wake:' .. worker, 'cancel ' .. token) end
+return 'cancelled'

@@ -1,0 +1,23 @@
+-- crash: a process died while it ran this job alone. Needs base, reply, finish, move and dead.
+-- Below `max_crashes` such deaths it gets another run, alone again; then it is failed and leaves a dead letter.
+-- `terms`: max_crashes, error (msgpack), ttl_ms, dead_max_length. Returns 'moved', 'failed' or nil.
+local function crashed_alone(token, worker, batch, terms)
+  local lane, entry_id = split_token(token)
+  local fields, flat = read_entry(lane, entry_id)
+  if not fields then
+    drop_entry(lane, entry_id)
+    return nil
+  end
+  local crashes = (tonumber(fields['crashes']) or 0) + 1
+  local id = fields['id'] or ''
+  if crashes < terms.max_crashes or redis.pcall('HGET', job_key(id), 'entry') ~= token then
+    return move(lane, entry_id, 'solo', 1, 1) and 'moved' or nil
+  end
+  drop_entry(lane, entry_id)
+  local attempt = int((tonumber(fields['attempt']) or 0) + 1)
+  bury(flat, {token = token, id = id, error = terms.error, worker = worker, batch = batch, attempt = attempt},
+    terms.dead_max_length)
+  finish(id, fields['client'] or '', 'failed', terms.error, ttl_of(fields, terms.ttl_ms),
+    'attempt', attempt, 'worker', worker, 'batch', batch, 'batch_size', '1')
+  return 'failed'
+end

@@ -1,0 +1,32 @@
+-- overdue: whoever asks for a job settles what nobody else would. Needs base, reply, finish, move, park, withdraw.
+-- A job whose deadline passed before it was started is `expired`, also where no worker lives; one whose entry is
+-- gone although it has no result is `failed`, JobLost.
+local NIL = '\192'  -- msgpack
+
+local function is_carried(id, state, token)
+  if state == 'scheduled' then return type(redis.pcall('ZSCORE', Q .. 'scheduled', id)) == 'string' end
+  local lane, entry_id = split_token(token or '')
+  return lane ~= nil and #redis.call('XRANGE', lane_key(lane), entry_id, entry_id) > 0
+end
+
+local function is_held(token)
+  local lane, entry_id = split_token(token)
+  if not lane then return false end
+  local pending = redis.pcall('XPENDING', lane_key(lane), GROUP, entry_id, entry_id, 1)
+  return not pending.err and #pending > 0
+end
+
+-- Returns the final state and its value, or nil where the job goes on.
+local function conclude(id, state, token, expires_ms, lost_error, ttl_ms)
+  if state ~= 'queued' and state ~= 'scheduled' then return nil end
+  if not is_carried(id, state, token) then
+    call('HDEL', job_key(id), 'entry')  -- frees first, so that a full server lets it through
+    redis.pcall('ZREM', Q .. 'scheduled', id)
+    finish(id, '', 'failed', lost_error, ttl_ms)
+    return 'failed', lost_error
+  end
+  if not tonumber(expires_ms) or tonumber(expires_ms) > now_ms or is_held(token) then return nil end
+  local _, fields = withdraw(id, token)
+  finish(id, fields['client'] or '', 'expired', NIL, ttl_of(fields, ttl_ms))
+  return 'expired', NIL
+end

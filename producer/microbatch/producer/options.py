@@ -1,0 +1,126 @@
+"""Submit options: what a caller may say about a job, checked and brought into the form that travels.
+
+Rule: an option that is not given costs nothing, and one that cannot be is refused before anything is sent.
+What every job of one call has in common is encoded once, as `Terms`. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
+
+from microbatch.common.codec import encode
+from microbatch.common.scripts import JobOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["DEFAULT_TERMS", "OnFull", "SubmitOptions", "Terms", "terms_of", "ttl_ms_of"]
+
+OnFull = Literal["raise", "wait"]
+_MOST_S = 315_360_000
+_MOST_ATTEMPTS = 1_000
+
+
+class SubmitOptions(TypedDict, total=False):
+    """What may be said about jobs when they are submitted; all of it is optional.
+
+    Attributes:
+        on_full: What to do where the queue is full: `raise` QueueFull (the default), or `wait` for room.
+        timeout_s: How long the whole call may take, in seconds; None: no limit beyond `command_timeout_s` for
+            each try. A job that was not accepted by then does not appear later.
+        headers: Small facts that travel with the job (trace ids, tenant); the processor sees them.
+        result_ttl_s: How long to keep the result after the job's end, in seconds; 0 keeps no record, so that
+            only a client that holds the handle right then gets it; None: the settings', else the worker's.
+        max_attempts: How many runs the job may have where its processor fails it; None: as the worker says.
+        expires_in_s: By when it must have been started, in seconds from now; later it is never processed and
+            ends as `expired`. None: no deadline.
+        delay_s: Not to be run before that many seconds from now; None: at once. Not with `run_at`.
+        run_at: Not to be run before this moment, an aware datetime, by Redis's clock.
+    """
+
+    on_full: OnFull
+    timeout_s: float | None
+    headers: Mapping[str, Any] | None
+    result_ttl_s: float | None
+    max_attempts: int | None
+    expires_in_s: float | None
+    delay_s: float | None
+    run_at: datetime | None
+
+
+class Terms(NamedTuple):
+    """What every job of one call has in common, checked and encoded."""
+
+    wait: bool = False
+    timeout_s: float | None = None
+    options: JobOptions | None = None
+
+
+DEFAULT_TERMS = Terms()
+_KNOWN = frozenset(SubmitOptions.__annotations__)
+
+
+def terms_of(options: SubmitOptions, *, max_headers_bytes: int) -> Terms:
+    """Check and encode options.
+
+    Raises:
+        ValueError: A value that cannot be.
+        TypeError: An option that does not exist.
+        PayloadError: Headers that cannot travel.
+    """
+    if not options:
+        return DEFAULT_TERMS
+    if not _KNOWN.issuperset(options):
+        unknown = next(name for name in options if name not in _KNOWN)
+        raise TypeError(f"submit has no option {unknown!r}; it has {', '.join(sorted(_KNOWN))}")
+    on_full = options.get("on_full", "raise")
+    if on_full not in ("raise", "wait"):
+        raise ValueError(f"on_full is 'raise' or 'wait', not {on_full!r}")
+    headers = options.get("headers")
+    travelling = JobOptions(
+        headers=encode(dict(headers), limit_bytes=max_headers_bytes) if headers else b"",
+        ttl_ms=ttl_ms_of(options.get("result_ttl_s")),
+        max_attempts=_attempts(options.get("max_attempts")),
+        expires_in_ms=_ms("expires_in_s", options.get("expires_in_s")),
+        delay_ms=_ms("delay_s", options.get("delay_s")),
+        due_ms=_due_ms(options),
+    )
+    wanted = None if travelling == JobOptions() else travelling
+    return Terms(on_full == "wait", options.get("timeout_s"), wanted)
+
+
+def ttl_ms_of(ttl_s: float | None) -> str:
+    """A time to live as it travels; empty for None.
+
+    Raises:
+        ValueError: It is negative or beyond ten years.
+    """
+    if ttl_s is None:
+        return ""
+    return "0" if ttl_s == 0 else str(_ms("result_ttl_s", ttl_s))
+
+
+def _ms(name: str, seconds: float | None) -> int | None:
+    if seconds is None:
+        return None
+    if not 0 <= seconds <= _MOST_S:
+        raise ValueError(f"{name} is {seconds!r}, and may be 0 to {_MOST_S} seconds")
+    return 0 if seconds == 0 else max(1, round(seconds * 1000))
+
+
+def _attempts(attempts: int | None) -> int | None:
+    if attempts is None or (type(attempts) is int and 1 <= attempts <= _MOST_ATTEMPTS):
+        return attempts
+    raise ValueError(f"max_attempts is {attempts!r}, and may be 1 to {_MOST_ATTEMPTS}")
+
+
+def _due_ms(options: SubmitOptions) -> int | None:
+    run_at = options.get("run_at")
+    if run_at is None:
+        return None
+    if options.get("delay_s") is not None:
+        raise ValueError("delay_s and run_at exclude each other")
+    if not isinstance(run_at, datetime) or run_at.utcoffset() is None:
+        raise ValueError(f"run_at is a datetime with a time zone, not {run_at!r:.80}")
+    return max(0, round(run_at.timestamp() * 1000))
