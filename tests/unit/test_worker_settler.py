@@ -38,7 +38,7 @@ class ScriptedRedis:
 
 def settler_with(*answers: Any) -> tuple[Settler, ScriptedRedis]:
     redis = ScriptedRedis(*answers)
-    return Settler(redis, QueueKeys("q"), WorkerSettings(), 1000), redis  # type: ignore[arg-type] # a fake
+    return Settler(redis, QueueKeys("q"), WorkerSettings(), 1000, lambda outcomes, _: outcomes), redis  # type: ignore[arg-type] # a fake
 
 
 def outcomes_of(sizes: list[int]) -> list[Outcome]:

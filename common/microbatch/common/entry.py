@@ -15,6 +15,7 @@ __all__ = ["VERSION", "Entry", "parse_entry"]
 VERSION = 1
 """The highest entry and record version that this code understands."""
 
+_NUMBERS = (("v", None), ("attempt", 0), ("crashes", 0), ("failures", 0), ("enqueued_ms", None))
 _ID_LIMIT = 128
 _DIGITS_LIMIT = 17  # fits 64 bits, also after the server has added its clock to a time to live
 
@@ -29,21 +30,25 @@ class Entry:
         payload: The encoded payload.
         attempt: Which run this is, from 1.
         crashes: How many workers died running it alone.
+        failures: How many of its runs failed and were to be repeated.
         enqueued_ms: When it was first accepted, by Redis's clock.
         headers: The encoded headers, or empty.
         ttl_ms: How long its result is kept; empty leaves it to the worker.
         max_attempts: How many runs it may have; None leaves it to the worker.
         expires_ms: By when it must have been started, by Redis's clock; None: no deadline.
+        cancelled: Whether the job was cancelled since it was claimed here.
         newer: A later version wrote it: hand it back.
         fault: Why nothing can process it; empty where it is fine.
     """
 
     __slots__ = (
         "attempt",
+        "cancelled",
         "client",
         "crashes",
         "enqueued_ms",
         "expires_ms",
+        "failures",
         "fault",
         "headers",
         "local",
@@ -62,6 +67,8 @@ class Entry:
         self.enqueued_ms = enqueued_ms
         self.attempt = 1
         self.crashes = 0
+        self.failures = 0
+        self.cancelled = False
         self.headers = b""
         self.ttl_ms = ""
         self.max_attempts: int | None = None
@@ -102,10 +109,13 @@ def _parse_any(token: str, written_ms: int, fields: list[bytes]) -> Entry:
         named.get(b"payload", b""),
         written_ms,
     )
-    numbers: dict[str, Any] = {}
-    for name, default in (("v", None), ("attempt", 0), ("crashes", 0), ("enqueued_ms", written_ms)):
+    numbers: dict[str, Any] = {"enqueued_ms": written_ms}
+    for name, default in _NUMBERS:
         raw = named.get(name.encode())
-        numbers[name] = default if raw is None else _number(raw)
+        if raw is not None:
+            numbers[name] = _number(raw)
+        else:
+            numbers.setdefault(name, default)
     missing = [name for name in ("v", "id", "payload") if name.encode() not in named]
     if missing:
         entry.fault = f"the entry has no {' and no '.join(missing)}"
@@ -120,6 +130,7 @@ def _parse_any(token: str, written_ms: int, fields: list[bytes]) -> Entry:
     else:
         entry.attempt = numbers["attempt"] + 1
         entry.crashes = numbers["crashes"]
+        entry.failures = numbers["failures"]
         entry.enqueued_ms = numbers["enqueued_ms"]
     entry.headers = named.get(b"headers", b"")
     ttl_ms = named.get(b"ttl_ms", b"")

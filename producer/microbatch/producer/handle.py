@@ -85,6 +85,20 @@ class AsyncJobHandle:
         """
         return await self._ticket.mailbox.status(self._ticket)
 
+    async def cancel(self) -> bool:
+        """End the job, whatever state it is in: final at once. One round trip.
+
+        A job that waits is never run. One that runs is told to (`job.cancelled` in the processor), and what
+        it still answers is dropped. Whoever awaits it gets `JobCancelled`.
+
+        Returns:
+            Whether the job is cancelled now; False where it had another outcome already.
+
+        Raises:
+            MicrobatchError: As from `status`.
+        """
+        return await self._ticket.mailbox.cancel(self._ticket)
+
     def __repr__(self) -> str:
         return f"<AsyncJobHandle {self.id} {self._ticket.state or 'open'}>"
 

@@ -82,6 +82,18 @@ class JobHandle:
 
         return self._portal.run(look)
 
+    def cancel(self) -> bool:
+        """End the job, whatever state it is in; see `AsyncJobHandle.cancel`.
+
+        Raises:
+            MicrobatchError: As from `AsyncJobHandle.cancel`.
+        """
+
+        async def end(client: AsyncClient) -> bool:
+            return await self.on(client).cancel()
+
+        return self._portal.run(end)
+
     def on(self, client: AsyncClient) -> AsyncJobHandle:
         """The asynchronous handle, for this package; call it on the client's loop."""
         if self._pid != os.getpid():  # the handle that was forked waits for a loop that does not run here

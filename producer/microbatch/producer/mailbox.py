@@ -131,6 +131,12 @@ class Mailbox:
                 ticket.waiters = None
                 self.awaited.discard(ticket)
 
+    async def cancel(self, ticket: Ticket) -> bool:
+        """End a job; errors as in `RecordReader.cancel`, and `ClientClosed`."""
+        if self.hearing.closed:
+            raise ClientClosed
+        return await self.hearing.records.cancel(ticket)
+
     async def status(self, ticket: Ticket) -> JobStatus:
         """All that is known about one job; errors as in `RecordReader.status`, and `ClientClosed`."""
         if self.hearing.closed:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from microbatch.common import scripts
 from microbatch.common.codec import decode
 from microbatch.common.errors import MicrobatchError, ProtocolError, ResultNotFound, ServerFull
-from microbatch.common.states import FINAL_STATES
+from microbatch.common.states import FINAL_STATES, JobState
 from microbatch.common.status import JobStatus, parse_status
 from microbatch.common.stopping import stop
 from microbatch.producer.ticket import NOT_REGISTERED, Ticket
@@ -95,6 +95,18 @@ class RecordReader:
         if view is None:
             raise ResultNotFound(ticket.id)
         return parse_status(ticket.id, view)
+
+    async def cancel(self, ticket: Ticket) -> bool:
+        """End a job; returns whether it is cancelled now. Errors as in `status`."""
+        mailbox = ticket.mailbox
+        state = await self._connection.run(scripts.cancel(mailbox.keys, ticket.local, ttl_ms=scripts.KEPT_MS))
+        if state == "unknown":
+            raise ResultNotFound(ticket.id)
+        if state == "foreign":
+            raise ProtocolError(f"the key of job {ticket.id} holds something else than a job record")
+        if state == JobState.CANCELLED:
+            mailbox.settle(ticket, state, None)
+        return state == JobState.CANCELLED
 
     async def close(self) -> None:
         """Stop reading."""

@@ -52,7 +52,7 @@ def outcomes(
 def failures(entries: Sequence[Entry], error: BaseException) -> list[Outcome]:
     """Every job fails with this error: the processor raised it."""
     value = _encoded(error)
-    return [Outcome(entry, "failed", value) for entry in entries]
+    return [Outcome(entry, "failed", value, cause=error) for entry in entries]
 
 
 def _in_order(batch: Batch[Any], answer: object, *, mapping_allowed: bool) -> Sequence[Any]:
@@ -75,7 +75,7 @@ def _in_order(batch: Batch[Any], answer: object, *, mapping_allowed: bool) -> Se
 
 def _outcome(entry: Entry, result: Any, max_result_bytes: int) -> Outcome:
     if isinstance(result, BaseException):
-        return Outcome(entry, "failed", _encoded(result))
+        return Outcome(entry, "failed", _encoded(result), cause=result)
     try:
         return Outcome(entry, "succeeded", encode(result, limit_bytes=max_result_bytes))
     except PayloadTooLarge as error:

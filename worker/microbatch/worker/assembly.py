@@ -1,7 +1,8 @@
 """Turn claimed entries into a batch, and set aside what no processor can see.
 
 Rule: a pure function; each payload is decoded on its own, so a bad one fails alone and its mates never
-notice. An entry of a later version is not bad: it is handed back for a newer worker.
+notice. An entry of a later version is not bad: it is handed back for a newer worker. A job whose deadline
+passed before this claim is never shown to the processor.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ _NO_HEADERS: Mapping[str, Any] = {}
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """Jobs with their entries, in the same order; entries to quarantine; entries for newer workers."""
+    """Jobs with their entries, in the same order; entries that came too late, are faulty, or are newer."""
 
     jobs: list[Job[Any]]
     entries: list[Entry]
+    expired: list[Entry]
     faulty: list[tuple[Entry, Fault]]
     newer: int
 
@@ -38,6 +40,7 @@ def assemble(queue: str, claimed: Sequence[Entry], claimed_ms: int) -> Assembled
     """Sort entries that were claimed at `claimed_ms`, by Redis's clock."""
     jobs: list[Job[Any]] = []
     entries: list[Entry] = []
+    expired: list[Entry] = []
     faulty: list[tuple[Entry, Fault]] = []
     newer = 0
     for entry in claimed:
@@ -49,6 +52,9 @@ def assemble(queue: str, claimed: Sequence[Entry], claimed_ms: int) -> Assembled
             continue
         # A foreign entry id can lie far ahead, and its stream counts on from there: such a job came just now.
         entry.enqueued_ms = min(entry.enqueued_ms, claimed_ms)
+        if entry.expires_ms is not None and entry.expires_ms <= claimed_ms:
+            expired.append(entry)
+            continue
         try:
             payload = decode(entry.payload)
             headers = _NO_HEADERS if not entry.headers else _headers(entry.headers)
@@ -57,7 +63,7 @@ def assemble(queue: str, claimed: Sequence[Entry], claimed_ms: int) -> Assembled
             continue
         jobs.append(Job(queue, entry, payload, headers))
         entries.append(entry)
-    return Assembled(jobs, entries, faulty, newer)
+    return Assembled(jobs, entries, expired, faulty, newer)
 
 
 def _headers(data: bytes) -> Mapping[str, Any]:

@@ -66,6 +66,11 @@ class Job(Generic[P]):
         return self._entry.attempt
 
     @property
+    def cancelled(self) -> bool:
+        """Whether the job was cancelled while it runs: its result will be dropped, so work on it can stop."""
+        return self._entry.cancelled
+
+    @property
     def enqueued_at(self) -> datetime:
         """When the job was accepted, by Redis's clock."""
         return datetime.fromtimestamp(self._entry.enqueued_ms / 1000, UTC)
@@ -82,8 +87,9 @@ class Job(Generic[P]):
 
     @property
     def deadline(self) -> datetime | None:
-        """By when the job must have started; None where there is no deadline."""
-        return None
+        """By when the job must have started, by Redis's clock; None where there is no deadline."""
+        expires_ms = self._entry.expires_ms
+        return None if expires_ms is None else datetime.fromtimestamp(expires_ms / 1000, UTC)
 
     def __repr__(self) -> str:
         return f"<Job {self.id} attempt={self.attempt}>"

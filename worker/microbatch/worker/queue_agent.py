@@ -9,22 +9,28 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from microbatch.common.codec import encode
 from microbatch.common.errors import ServerFull
 from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
-from microbatch.common.scripts import BatchFacts, Claimed, join, queue_status
+from microbatch.common.scripts import CANCEL_MESSAGE, BatchFacts, Claimed, Outcome, join, queue_status
 from microbatch.worker.assembly import assemble
 from microbatch.worker.batch import Batch, BatchReason
 from microbatch.worker.bell import Bell
 from microbatch.worker.claimer import Claimer
 from microbatch.worker.ledger import Ledger
+from microbatch.worker.retries import RetryRules, judged
 from microbatch.worker.runner import Runner
 from microbatch.worker.settler import Settler
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from microbatch.common.connection import Connection
+    from microbatch.common.entry import Entry
     from microbatch.common.settings import QueueSettings, WorkerSettings
     from microbatch.worker.processor import BatchProcessor
 
@@ -33,6 +39,7 @@ __all__ = ["AgentParts", "QueueAgent"]
 log = logging.getLogger("microbatch.worker")
 CANCEL_GRACE_S = 1.0
 NEWER_PAUSE_S = 1.0
+NIL = encode(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +66,16 @@ class QueueAgent:
             parts.connection, parts.worker_id, settings, self.ledger, self.bell, self._begin
         )
         self._parts = parts
+        rules = RetryRules.of(processor.retry_on, processor.give_up_on)
         self._settler = Settler(
-            parts.connection, self.keys, parts.settings, round(settings.result_ttl_s * 1000)
+            parts.connection,
+            self.keys,
+            parts.settings,
+            round(settings.result_ttl_s * 1000),
+            lambda outcomes, now_ms: judged(outcomes, rules, settings, now_ms=now_ms, spread=_full_jitter),
         )
         self._claiming: asyncio.Task[None] | None = None
-        self._begun: set[str] = set()
+        self._begun: dict[str, Sequence[Entry]] = {}
         self._abandoned = False
 
     async def join(self) -> None:
@@ -148,13 +160,24 @@ class QueueAgent:
         """Whether the processor has been given this batch; safe to call from any thread."""
         return batch_id in self._begun
 
+    def heard(self, message: bytes) -> None:
+        """Take note of what came on the wake channel: there may be work, or a job was cancelled under us."""
+        if not message.startswith(CANCEL_MESSAGE):
+            self.bell.ring()
+            return
+        token = message.removeprefix(CANCEL_MESSAGE).decode("ascii", "replace")
+        for entries in self._begun.values():
+            for entry in entries:
+                if entry.token == token:
+                    entry.cancelled = True
+
     def _begin(self, batch_id: str, claimed: Claimed) -> None:
         task = asyncio.create_task(self._process(batch_id, claimed), name=f"microbatch-batch-{batch_id}")
         self.ledger.enter(batch_id, task)
         task.add_done_callback(lambda done: self._end(batch_id, done))
 
     def _end(self, batch_id: str, task: asyncio.Task[None]) -> None:
-        self._begun.discard(batch_id)
+        self._begun.pop(batch_id, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             # A bug of ours: the jobs stay claimed, so the heartbeat hands them back as orphans.
             log.error("queue %s: batch %s broke", self.settings.queue, batch_id, exc_info=error)
@@ -166,11 +189,11 @@ class QueueAgent:
         facts = BatchFacts(self._parts.worker_id, batch_id, claimed.reason, size, claimed.claimed_ms)
         for entry, fault in sorted_.faulty:
             await self._settler.quarantine(facts, entry, fault)
-        outcomes = []
+        outcomes = [Outcome(entry, "expired", NIL) for entry in sorted_.expired]
         if sorted_.jobs:
-            self._begun.add(batch_id)
+            self._begun[batch_id] = sorted_.entries
             batch = Batch(batch_id, self.settings.queue, cast("BatchReason", claimed.reason), sorted_.jobs)
-            outcomes = await self.runner.run(batch, sorted_.entries)
+            outcomes += await self.runner.run(batch, sorted_.entries)
         if outcomes or not sorted_.newer:
             await self._settler.settle(facts, outcomes, close=not sorted_.newer)
         if sorted_.newer:
@@ -195,3 +218,7 @@ class QueueAgent:
             self.runner.abandon()
         else:
             await self.runner.teardown()
+
+
+def _full_jitter(limit_s: float) -> float:
+    return random.uniform(0, limit_s)  # noqa: S311 - jitter

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from microbatch.common.connection import Connection, backoff_s
@@ -25,7 +26,7 @@ from microbatch.common.scripts import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from microbatch.common.entry import Entry
     from microbatch.common.keys import QueueKeys
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Settler"]
 
 T = TypeVar("T")
+Judge = Callable[[Sequence[Outcome], int], Sequence[Outcome]]
 log = logging.getLogger("microbatch.worker")
 CHUNK_JOBS = 256
 CHUNK_BYTES = 1 << 20
@@ -41,12 +43,21 @@ REFUSED_PAUSE_S = 1.0
 
 
 class Settler:
-    """Settles, quarantines and hands back for one queue."""
+    """Settles, quarantines and hands back for one queue.
+
+    Args:
+        connection: Where to.
+        keys: The queue's keys.
+        settings: The worker's.
+        ttl_ms: How long results are kept where the job says nothing.
+        judge: Says which failures are repeated instead, given the time at which their batch began.
+    """
 
     def __init__(
-        self, connection: Connection, keys: QueueKeys, settings: WorkerSettings, ttl_ms: int
+        self, connection: Connection, keys: QueueKeys, settings: WorkerSettings, ttl_ms: int, judge: Judge
     ) -> None:
         self._connection = connection
+        self._judge = judge
         self._keys = keys
         self._settings = settings
         self._ttl_ms = ttl_ms
@@ -54,7 +65,7 @@ class Settler:
 
     async def settle(self, facts: BatchFacts, outcomes: Sequence[Outcome], *, close: bool) -> None:
         """Write the outcomes of a batch; `close` where nothing of the batch is left afterwards."""
-        chunks = list(_chunks(outcomes))
+        chunks = list(_chunks(self._judge(outcomes, facts.started_ms)))
         for index, chunk in enumerate(chunks):
             last = close and index == len(chunks) - 1
             call = settle(
@@ -114,7 +125,8 @@ class Settler:
         for outcome, code in zip(outcomes, codes, strict=True):
             if code in {SettleCode.FINAL, SettleCode.MOVED}:
                 self.dropped += 1
-                log.warning(
+                log.log(
+                    logging.DEBUG if outcome.entry.cancelled else logging.WARNING,
                     "queue %s: a late result of job %s (batch %s) was dropped: %s",
                     self._keys.queue,
                     outcome.entry.local,

@@ -131,18 +131,18 @@ class Worker:
             agent = QueueAgent(parts, processor, settings)
             await agent.runner.setup()
             self._agents.append(agent)
-        bells = {agent.keys.wake_channel(self.id).encode(): agent.bell for agent in self._agents}
+        channels = {agent.keys.wake_channel(self.id).encode(): agent for agent in self._agents}
 
-        def woken(channel: bytes, _data: bytes) -> None:
-            if channel in bells:
-                bells[channel].ring()
+        def woken(channel: bytes, message: bytes) -> None:
+            if channel in channels:
+                channels[channel].heard(message)
 
         def connected() -> None:
-            for bell in bells.values():  # a wake may have been lost while nobody listened
-                bell.ring()
+            for agent in self._agents:  # a wake may have been lost while nobody listened
+                agent.bell.ring()
 
         self._subscription = Subscription(connection, woken, connected)
-        for channel in bells:
+        for channel in channels:
             await self._subscription.add(channel.decode(), timeout_s=self.settings.command_timeout_s)
         for agent in self._agents:
             await agent.join()

@@ -3,7 +3,7 @@
 A wrapper builds a `Call`; a connection runs it. docs/protocol.md describes them for other languages.
 """
 
-from microbatch.common.scripts.await_results import RecordView, await_results
+from microbatch.common.scripts.await_results import KEPT_MS, RecordView, await_results
 from microbatch.common.scripts.cancel import CANCEL_MESSAGE, cancel
 from microbatch.common.scripts.claim import Claimed, ClaimReply, Idle, Watch, claim
 from microbatch.common.scripts.dead_letters import RawLetter, dead_letters
@@ -24,6 +24,7 @@ from microbatch.common.scripts.takeover import CrashTerms, TakenOver, takeover
 
 __all__ = [
     "CANCEL_MESSAGE",
+    "KEPT_MS",
     "BatchFacts",
     "Call",
     "ClaimReply",

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
 
     from microbatch.common.keys import QueueKeys
 
-__all__ = ["JOB_LOST", "LOST_TTL_MS", "RecordView", "await_results"]
+__all__ = ["JOB_LOST", "KEPT_MS", "RecordView", "await_results"]
 
 JOB_LOST = encode_error("JobLost", "its queue entry is gone although it has no result")
-LOST_TTL_MS = 3_600_000
+KEPT_MS = 3_600_000
+"""How long an outcome is kept that no worker wrote, where the job itself says nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ def await_results(
 
     `register`: be told when the open ones finish. `check`: fail jobs whose entry is gone.
     """
-    args: list[Arg] = [client, int(register), int(check), JOB_LOST, LOST_TTL_MS, *locals_]
+    args: list[Arg] = [client, int(register), int(check), JOB_LOST, KEPT_MS, *locals_]
     return Call(load("await_results"), keys.prefix, args, _parse)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from microbatch.common.errors import ProtocolError
-from microbatch.common.scripts.await_results import JOB_LOST, LOST_TTL_MS
+from microbatch.common.scripts.await_results import JOB_LOST, KEPT_MS
 from microbatch.common.scripts.script import Call, load
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ class JobView:
 
 def job_status(keys: QueueKeys, local: str) -> Call[JobView | None]:
     """All that is known about one job; None where there is no record."""
-    return Call(load("job_status"), keys.prefix, (local, JOB_LOST, LOST_TTL_MS), _parse)
+    return Call(load("job_status"), keys.prefix, (local, JOB_LOST, KEPT_MS), _parse)
 
 
 def _parse(reply: Any) -> JobView | None:

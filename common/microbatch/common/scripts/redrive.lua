@@ -13,7 +13,7 @@
 -- @include park
 local REDRIVEN, GONE, NOT_FAILED, WRONG_TYPE, NO_JOB = 0, 1, 2, 3, 4
 local FIELDS_LIMIT = 64
-local LEFT_OUT = {attempt = true, crashes = true, enqueued_ms = true, expires_ms = true}
+local LEFT_OUT = {attempt = true, crashes = true, failures = true, enqueued_ms = true, expires_ms = true}
 local codes, redriven = {}, 0
 
 local function read_letter(letter_id)

@@ -107,7 +107,7 @@ for i = 1, count do
     end
     if state == 'retry' then
       local due_ms = now_ms + tonumber(ending.ttl_ms)
-      park(id, renewed(ARGV[a + 2]:match('%d+%-%d+$'), facts.fields, facts.flat, 1, 0), due_ms,
+      park(id, renewed(ARGV[a + 2]:match('%d+%-%d+$'), facts.fields, facts.flat, 1, 0, 1), due_ms,
         'last_error', value, 'attempt', ending.attempt, 'started_ms', started_ms, 'worker', worker,
         'batch', batch, 'batch_size', batch_size, 'reason', reason)
       soonest_ms = math.min(soonest_ms or due_ms, due_ms)

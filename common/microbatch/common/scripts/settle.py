@@ -39,12 +39,14 @@ class Outcome:
         state: `succeeded`, `failed`, `expired`, or `retry`: not final, another run follows.
         value: The encoded result, or the encoded error.
         delay_ms: For `retry`: how long until it is due.
+        cause: What the run failed with, for the worker's own judgement; it never travels.
     """
 
     entry: Entry
     state: Ending
     value: bytes
     delay_ms: int = 0
+    cause: object = None
 
     @property
     def succeeded(self) -> bool:

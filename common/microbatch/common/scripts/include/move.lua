@@ -1,6 +1,7 @@
 -- move: give a job a new stream entry in another lane, in one step. Needs base.
 -- The entry id is the fence: whoever holds the old entry finds that record.entry names another one and
--- writes nothing. `attempt` counts the runs that began, `crashes` the workers that died running it alone.
+-- writes nothing. `attempt` counts the runs that began, `crashes` the workers that died running it alone,
+-- `failures` the runs that failed and were to be repeated.
 local function read_entry(lane, entry_id)
   local found = redis.call('XRANGE', lane_key(lane), entry_id, entry_id)
   if not found[1] then return nil end
@@ -24,10 +25,10 @@ local function ttl_of(fields, default_ttl_ms)
 end
 
 local CARRIED_LIMIT = 64  -- a foreign entry with thousands of fields must not break `unpack` and block recovery
-local CARRIED = {attempt = true, crashes = true, enqueued_ms = true}
+local CARRIED = {attempt = true, crashes = true, failures = true, enqueued_ms = true}
 
 -- The fields of a job's next entry, as a flat list.
-local function renewed(entry_id, fields, flat, runs, crashes)
+local function renewed(entry_id, fields, flat, runs, crashes, failures)
   local entry = {}
   for i = 1, math.min(#flat, CARRIED_LIMIT), 2 do
     if not CARRIED[flat[i]] then
@@ -38,6 +39,7 @@ local function renewed(entry_id, fields, flat, runs, crashes)
   for _, pair in ipairs({
     {'attempt', int((tonumber(fields['attempt']) or 0) + runs)},
     {'crashes', int((tonumber(fields['crashes']) or 0) + crashes)},
+    {'failures', int((tonumber(fields['failures']) or 0) + failures)},
     {'enqueued_ms', fields['enqueued_ms'] or int(math.min(entry_ms(entry_id), now_ms))},
   }) do
     entry[#entry + 1] = pair[1]
@@ -61,7 +63,7 @@ local function move(lane, entry_id, to_lane, runs, crashes)
     drop_entry(lane, entry_id)
     return nil
   end
-  local entry = renewed(entry_id, fields, flat, runs, crashes)
+  local entry = renewed(entry_id, fields, flat, runs, crashes, 0)
   drop_entry(lane, entry_id)
   ensure_lane(to_lane)
   local moved = redis.call('XADD', lane_key(to_lane), '*', unpack(entry))
