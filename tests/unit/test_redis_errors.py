@@ -13,9 +13,11 @@ from microbatch.common.redis_errors import Verdict, translated, verdict
 SAID = {
     "READONLY You can't write against a read only replica.": Verdict.RECONNECT,
     "UNBLOCKED the stream key no longer exists": Verdict.RECONNECT,
-    "MASTERDOWN Link with MASTER is down": Verdict.RETRY,
+    "MASTERDOWN Link with MASTER is down": Verdict.RECONNECT,
     "CLUSTERDOWN The cluster is down": Verdict.RETRY,
     "TRYAGAIN Multiple keys request during rehashing of slot": Verdict.RETRY,
+    "MOVED 3999 127.0.0.1:6381": Verdict.MOVED,
+    "ASK 3999 127.0.0.1:6381": Verdict.ASK,
     "LOADING Redis is loading the dataset in memory": Verdict.RETRY,
     "BUSY Redis is busy running a script.": Verdict.RETRY,
     "MISCONF Redis is configured to save RDB snapshots": Verdict.RETRY,
@@ -45,6 +47,7 @@ def test_each_word_has_its_verdict(words: str) -> None:
         ("WRONGTYPE Operation against a key", ServerError),
         ("LOADING Redis is loading", ConnectionFailed),
         ("READONLY You can't write against a read only replica.", ConnectionFailed),
+        ("MOVED 3999 127.0.0.1:6381", ServerError),
     ],
 )
 def test_each_word_becomes_an_error_of_ours(words: str, kind: type[Exception]) -> None:
@@ -56,4 +59,4 @@ def test_a_connection_error_about_a_refused_handshake_is_refused_too() -> None:
     wrapped.__cause__ = ResponseError("DB index is out of range")
 
     assert verdict(wrapped) is Verdict.REFUSE
-    assert verdict(RedisConnectionError("Connection refused")) is Verdict.RETRY
+    assert verdict(RedisConnectionError("Connection refused")) is Verdict.RECONNECT

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import traceback
 import warnings
 from collections.abc import Callable
@@ -140,6 +141,11 @@ def test_a_wrong_variable_is_named_as_a_variable_and_all_wrong_ones_are_named_to
         "unix://user:pw@/run/redis.sock",
         "embedded://",
         "embedded:///var/lib/microbatch",
+        "redis+sentinel://one:26379,two:26380/main",
+        "redis+sentinel://user:p%40ss@one,[::1]:26380/main/3?sentinel_password=x&sentinel_username=y",
+        "rediss+sentinel://one/main?ssl_ca_certs=ca.pem",
+        "redis+cluster://one,two:7001",
+        "rediss+cluster://user:pw@one:7000/0?ssl_ca_certs=ca.pem",
     ],
 )
 def test_these_addresses_are_accepted(url: str) -> None:
@@ -162,10 +168,33 @@ def test_these_addresses_are_accepted(url: str) -> None:
         "unix://run/redis.sock",
         "embedded://data",
         "embedded:///data?x=1",
+        "redis+sentinel://",
+        "redis+sentinel://one:0/main",
+        "redis+cluster://one,two:70000",
+        "redis+cluster://one?db=1",
+        "redis+cluster://one?sentinel_password=x",
+        "redis+other://one",
+        "redis://one,two",
     ],
 )
 def test_these_addresses_are_refused(url: str) -> None:
     with pytest.raises(SettingsError, match=r"redis_url is .*, it must be redis:// or rediss://"):
+        ClientSettings(redis_url=url)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("redis+sentinel://one:26379", "then the name of the service"),
+        ("redis+sentinel://one:26379/main/x", "then the name of the service"),
+        ("redis+cluster://one/1", "a cluster has no database but 0"),
+        ("redis+cluster://one?db=1", "its parameters may be ssl_..."),
+        ("redis+sentinel://one/main?pool=1", "sentinel_username and sentinel_password"),
+        ("redis+sentinel://one:70000/main", "ports are 1 to 65,535"),
+    ],
+)
+def test_a_refused_address_of_several_servers_is_told_what_is_missing(url: str, words: str) -> None:
+    with pytest.raises(SettingsError, match="redis_url is .*, it must be .*" + re.escape(words)):
         ClientSettings(redis_url=url)
 
 
@@ -183,6 +212,14 @@ def test_these_addresses_are_refused(url: str) -> None:
         ("secret", "***"),
         ("user:secret@host", "user:***@host"),
         ("embedded:///data", "embedded:///data"),
+        ("redis+sentinel://u:secret@a:1,[::1]:2/main/0", "redis+sentinel://u:***@a:1,[::1]:2/main/0"),
+        (
+            "redis+sentinel://a,b/main?sentinel_password=secret",
+            "redis+sentinel://a,b/main?sentinel_password=***",
+        ),
+        ("rediss+cluster://:secret@a:1,b:2", "rediss+cluster://:***@a:1,b:2"),
+        ("redis+cluster://:se,cret", "redis+cluster://***"),
+        ("redis+cluster://user:1,secret", "redis+cluster://***"),
     ],
 )
 def test_an_address_is_shown_without_its_secrets(url: str, shown: str) -> None:
@@ -207,6 +244,9 @@ def test_no_password_however_badly_escaped_is_ever_shown(head: str, tail: str, u
         "redis://:SECRET",
         "redis://u:SECRET\u2100@host:x",
         "SECRET",
+        "redis+sentinel://u:SECRET@one/",
+        "redis+sentinel://one?sentinel_password=SECRET",
+        "redis+cluster://u:SECRET@one/1",
     ],
 )
 def test_neither_message_nor_traceback_shows_a_password(url: str) -> None:

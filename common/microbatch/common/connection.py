@@ -1,8 +1,8 @@
-"""Connections to Redis: how they are opened, how a call is repeated, where errors are translated.
+"""Connections to Redis: how a call is repeated, and where errors are translated.
 
-Rule: every time-out and every retry is set here, explicitly. redis-py's defaults would re-send commands
-that were executed already and cut blocking reads; so redis-py retries nothing, and this module retries
-script calls, each of which is safe to repeat, with jittered backoff until `command_timeout_s` has passed.
+Rule: redis-py repeats nothing; this module repeats script calls, each of which is safe to repeat, with
+jittered backoff until `command_timeout_s` has passed. Where the server of a key may change (sentinels, a
+cluster), a failure leads to a new look-up: the way is the same for all, and costs one server alone nothing.
 An error that leaves this module is a `MicrobatchError` with redis-py's error as its `__cause__`.
 """
 
@@ -10,97 +10,64 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
-import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import redis
-import redis.asyncio as aioredis
-from redis.asyncio import connection as aioconnection
-from redis.backoff import NoBackoff
-from redis.maint_notifications import MaintNotificationsConfig
-from redis.retry import Retry
-
-from microbatch.common.errors import SettingsError
-from microbatch.common.lines import Lines, packing
-from microbatch.common.redis_errors import FOREIGN_ERRORS, Verdict, translated, verdict
-from microbatch.common.redis_url import redact_url
+from microbatch.common.asker import Asker
+from microbatch.common.blocking_connection import BlockingConnection
+from microbatch.common.endpoint import Endpoint, backoff_s
+from microbatch.common.errand import Errand
+from microbatch.common.lines import Lines
+from microbatch.common.openings import ToPrimary, ToServer, line_options
+from microbatch.common.primary_watch import PrimaryWatch
+from microbatch.common.redis_errors import FOREIGN_ERRORS, Verdict, translated
+from microbatch.common.topology.nodes import Nodes
+from microbatch.common.topology.sentinels import Sentinels
+from microbatch.common.topology.site import Address, Kind, read_site
+from microbatch.common.topology.slot_map import SlotMap
 
 if TYPE_CHECKING:
+    from redis.asyncio.connection import AbstractConnection
+
+    from microbatch.common.errand import Command
     from microbatch.common.scripts.script import Call, Script
 
 __all__ = ["BlockingConnection", "Connection", "Endpoint", "backoff_s"]
 
 T = TypeVar("T")
-BACKOFF_FIRST_S = 0.02
-BACKOFF_MOST_S = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where Redis is and how patient to be.
-
-    Attributes:
-        url: `redis://`, `rediss://` or `unix://`.
-        command_timeout_s: Longest time of a call, its repetitions included.
-        name: Shown by `CLIENT LIST`.
-    """
-
-    url: str
-    command_timeout_s: float
-    name: str
-
-    @property
-    def shown(self) -> str:
-        """The URL without its password."""
-        return redact_url(self.url)
-
-
-def backoff_s(failures: int) -> float:
-    """How long to wait after that many failures in a row: full jitter, 20 ms doubling up to 0.5 s."""
-    return random.uniform(0, min(BACKOFF_MOST_S, BACKOFF_FIRST_S * 2 ** min(failures, 10)))  # noqa: S311 - jitter
-
-
-def _options(endpoint: Endpoint) -> dict[str, Any]:
-    return {
-        "protocol": 2,
-        "decode_responses": False,
-        "client_name": endpoint.name,
-        "retry": Retry(NoBackoff(), 0),
-        "socket_connect_timeout": endpoint.command_timeout_s / 2,
-        "socket_keepalive": True,
-        "health_check_interval": 0,
-        # Without this every connection to a plain server begins with an error reply.
-        "maint_notifications_config": MaintNotificationsConfig(enabled=False),
-    }
-
-
-def _parse(url: str) -> dict[str, Any]:
-    try:
-        options = dict(aioconnection.parse_url(url))
-    except (ValueError, AttributeError):
-        # Not chained: redis-py's sentence may quote the password.
-        raise SettingsError(f"redis_url {redact_url(url)!r} cannot be used") from None
-    options.setdefault("connection_class", aioconnection.Connection)
-    return options
 
 
 class Connection:
-    """Runs calls for one event loop, over lines that open when they are needed."""
+    """Runs calls for one event loop, over lines that open when they are needed.
+
+    Args:
+        endpoint: Where to.
+
+    Raises:
+        SettingsError: A URL that cannot be used.
+    """
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.endpoint = endpoint
-        options = _parse(endpoint.url) | _options(endpoint)
-        # `_insist` bounds the time. redis-py's own bound (5 s where none is given) sends through `wait_for`,
-        # which on some Pythons loses a cancellation.
-        options["socket_timeout"] = None
-        if options["connection_class"] is aioconnection.UnixDomainSocketConnection:
-            del options["socket_keepalive"]
-        options["connection_class"] = packing(options["connection_class"])
-        pool = aioredis.ConnectionPool(**options)
-        self._redis: aioredis.Redis = aioredis.Redis.from_pool(pool)
-        self._lines = Lines(pool)
+        site = read_site(endpoint.url)
+        options = line_options(site.url, endpoint)
+        self._lines: Lines | None = None  # of the one server there is
+        self._nodes: Nodes[Lines] | None = None  # or of many
+        self._sentinels: Sentinels | None = None
+        self._watch: PrimaryWatch | None = None
+        self._dropping: asyncio.Task[None] | None = None
+        self._listened_at: Address | None = None
+        self._surveying = asyncio.Lock()
+        self._asker = Asker(options, endpoint.patience_s)
+        if site.kind is Kind.CLUSTER:
+            self._nodes = Nodes(SlotMap(site.seeds), lambda node: Lines(ToServer(options, node)))
+        elif site.kind is Kind.SENTINEL:
+            self._sentinels = Sentinels(site.seeds, site.service)
+            own = {"username": None, "password": None, "db": 0} | dict(site.sentinel_options)
+            asker = Asker(options | own, endpoint.patience_s)
+            self._watch = PrimaryWatch(endpoint, self._sentinels, options | own, self._switched)
+            self._lines = Lines(ToPrimary(options, self._sentinels, asker, self._watch.start))
+        else:
+            self._lines = Lines(ToServer(options))
 
     async def run(self, call: Call[T], *, timeout_s: float | None = None) -> T:
         """Run a script, repeating it while errors may pass.
@@ -114,105 +81,132 @@ class Connection:
             ServerError: An answer that repeating cannot mend.
         """
         command = ("EVALSHA", call.script.sha, 1, call.prefix, *call.args)
-        return call.parse(await self._insist(command, call.script, timeout_s))
+        return call.parse(await self._insist(command, call.prefix, call.script, timeout_s))
 
     async def execute(self, *command: str | bytes | float, timeout_s: float | None = None) -> Any:
-        """Run one plain command that is safe to repeat; errors as in `run`."""
-        return await self._insist(command, None, timeout_s)
+        """Run one plain command that is safe to repeat; errors as in `run`.
+
+        In a cluster it goes to the node that has its second word as a key, or to any where it has none.
+        """
+        key = command[1] if len(command) > 1 else ""
+        key = key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key)
+        return await self._insist(command, key, None, timeout_s)
 
     async def _insist(
-        self, command: tuple[str | bytes | float, ...], script: Script | None, timeout_s: float | None
+        self, command: Command, key: str, script: Script | None, timeout_s: float | None
     ) -> Any:
         limit_s = self.endpoint.command_timeout_s if timeout_s is None else timeout_s
-        now_s = asyncio.get_running_loop().time
-        ends_s = now_s() + limit_s
+        ends_s = asyncio.get_running_loop().time() + limit_s
+        lines = self._lines
         try:
             # Half the time for one attempt: a silent connection leaves time for a fresh one.
             async with asyncio.timeout(limit_s / 2):
-                return await self._lines.send(*command)
+                if lines is None:
+                    lines = await self._look_up(key)
+                return await lines.send(*command)
         except FOREIGN_ERRORS as error:
             failed = error
-        failures = 0
+        return await self._persist(Errand(command, key, script, lines), failed, ends_s, limit_s)
+
+    async def _persist(
+        self, errand: Errand[Lines], failed: BaseException, ends_s: float, limit_s: float
+    ) -> Any:
+        """Try again and again."""
+        now_s = asyncio.get_running_loop().time
+        told = failed
         while True:
-            pause_s = await self._mend(failed, script, failures)
+            pause_s = await self._mend(failed, errand, max(0.0, ends_s - now_s()))
             left_s = ends_s - now_s() - pause_s
             if left_s <= 0:
-                raise translated(failed, self.endpoint.shown) from failed
+                raise translated(told, self.endpoint.shown) from told
             await asyncio.sleep(pause_s)
             try:
                 async with asyncio.timeout(min(left_s, limit_s / 2)):
-                    return await self._lines.send(*command)
+                    return await self._attempt(errand)
             except FOREIGN_ERRORS as error:
+                failed = error
                 # A time-out of ours says less than what went wrong before it.
-                failed = failed if isinstance(error, TimeoutError) else error
-                failures += 1
+                told = told if isinstance(error, TimeoutError) else error
 
-    async def _mend(self, failed: BaseException, script: Script | None, failures: int) -> float:
+    async def _attempt(self, errand: Errand[Lines]) -> Any:
+        lines = errand.lines = errand.lines or self._lines or await self._look_up(errand.key)
+        if not errand.asking:
+            return await lines.send(*errand.command)
+        _, reply = await lines.converse(("ASKING",), errand.command)
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
+
+    async def _look_up(self, key: str) -> Lines:
+        """The lines to the node that has a key."""
+        assert self._nodes is not None  # noqa: S101 - or there were lines
+        lines = self._nodes.of(key)
+        if lines is None:
+            await self._survey(None)
+            # A slot that nobody serves: whoever is asked says so, and that is the error to report.
+            lines = self._nodes.of(key) or self._nodes.of("")
+        assert lines is not None  # noqa: S101 - there is always a node
+        return lines
+
+    async def _survey(self, in_doubt: Lines | None) -> None:
+        """Draw the cluster's map anew, or wait until another call has."""
+        nodes = self._nodes
+        if nodes is None:
+            return
+        surveys = nodes.surveys
+        async with self._surveying:
+            if surveys == nodes.surveys:
+                await self._asker.ask(nodes.survey(None if in_doubt is None else nodes.where(in_doubt)))
+                for lines in list(nodes.retired()):
+                    await lines.retire()
+
+    async def _mend(self, failed: BaseException, errand: Errand[Lines], left_s: float) -> float:
         """Do what can be done about an error; returns how long to wait before the next attempt."""
-        todo = verdict(failed)
+        here = errand.lines
+        todo = errand.judge(failed, self._nodes)
         if todo is Verdict.REFUSE:
             raise translated(failed, self.endpoint.shown) from failed
-        if todo is Verdict.LOAD and script is not None:
-            with contextlib.suppress(*FOREIGN_ERRORS):  # the next attempt tells
-                async with asyncio.timeout(self.endpoint.command_timeout_s / 2):
-                    await self._lines.send("SCRIPT", "LOAD", script.text)
-            # Where loading is refused, asking again at once would be a busy loop.
-            return 0.0 if failures == 0 else backoff_s(failures)
-        if todo is Verdict.RECONNECT:
-            await self._lines.drop_free()
-        return backoff_s(failures)
+        with contextlib.suppress(*FOREIGN_ERRORS):  # the next attempt tells
+            async with asyncio.timeout(min(left_s, self.endpoint.command_timeout_s / 2)):
+                if todo is Verdict.LOAD and errand.script is not None and here is not None:
+                    await here.send("SCRIPT", "LOAD", errand.script.text)
+                if todo is Verdict.RECONNECT and here is not None:
+                    await here.drop_free()
+                if todo in (Verdict.RECONNECT, Verdict.RETRY):
+                    await self._survey(here)
+        return errand.pause_s(todo)
 
-    def pubsub(self) -> aioredis.client.PubSub:
-        """A subscriber on a connection of its own."""
-        return self._redis.pubsub()
+    async def open_line(self) -> AbstractConnection:
+        """A line of the caller's own that hears everything published; each time at another node, if there is.
+
+        Raises:
+            redis.exceptions.RedisError: As redis-py raises it.
+            OSError: The network.
+        """
+        if self._lines is not None:
+            return await self._lines.open_line()
+        assert self._nodes is not None  # noqa: S101 - or there were lines
+        await self._survey(None)
+        self._listened_at = self._nodes.anywhere(unless=self._listened_at)
+        return await self._nodes.at(self._listened_at).open_line()
+
+    def is_stale(self, line: Any) -> bool:
+        """Whether an open line leads to a server that is none of ours any more, although it may answer."""
+        if self._sentinels is not None:
+            return bool((line.host, line.port) != self._sentinels.primary)
+        return self._nodes is not None and (line.host, line.port) not in self._nodes.slots.nodes
+
+    def _switched(self) -> None:
+        """The sentinels name another primary: calls that are under way end where they are."""
+        if self._sentinels is not None and self._lines is not None:
+            self._sentinels.primary = None
+            self._dropping = asyncio.create_task(self._lines.drop(), name="microbatch-drop")
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._lines.close()
-        await self._redis.aclose()
-
-
-class BlockingConnection:
-    """Runs calls for one thread, over one connection: for the heartbeat, which must not need the loop."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-        options = _options(endpoint)
-        options["socket_timeout"] = endpoint.command_timeout_s / 2
-        if endpoint.url.startswith("unix:"):
-            del options["socket_keepalive"]
-        self._redis = redis.Redis.from_url(endpoint.url, max_connections=2, **options)
-
-    def run(self, call: Call[T], *, timeout_s: float | None = None) -> T:
-        """Run a script as `Connection.run` does, blocking this thread.
-
-        Raises:
-            ConnectionFailed: No answer in time.
-            ServerError: An answer that repeating cannot mend.
-        """
-        script = call.script
-        ends_s = time.monotonic() + (self.endpoint.command_timeout_s if timeout_s is None else timeout_s)
-        failures = 0
-        while True:
-            try:
-                return call.parse(
-                    self._redis.execute_command("EVALSHA", script.sha, 1, call.prefix, *call.args)
-                )
-            except FOREIGN_ERRORS as error:
-                todo = verdict(error)
-                pause_s = backoff_s(failures)
-                if todo is Verdict.REFUSE or time.monotonic() + pause_s >= ends_s:
-                    raise translated(error, self.endpoint.shown) from error
-                if todo is Verdict.LOAD:
-                    with contextlib.suppress(*FOREIGN_ERRORS):
-                        self._redis.execute_command("SCRIPT", "LOAD", script.text)
-                    # Where loading is refused, asking again at once would be a busy loop.
-                    pause_s = 0.0 if failures == 0 else pause_s
-                elif todo is Verdict.RECONNECT:
-                    self._redis.connection_pool.disconnect(inuse_connections=False)
-            time.sleep(pause_s)
-            failures += 1
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._redis.close()
+        if self._watch is not None:
+            await self._watch.close()
+        if self._dropping is not None:
+            await asyncio.wait((self._dropping,))
+        for lines in (self._lines,) if self._lines is not None else self._nodes or ():
+            await lines.close()

@@ -1,4 +1,4 @@
-"""Lines to Redis: redis-py's connections, each used for one command at a time.
+"""Lines to one server: redis-py's connections, each used for one command at a time.
 
 Rule: connecting, authenticating, TLS and parsing are those of redis-py; this file only lends its connections.
 Its client would add a pool lock, retries and instruments to every command, at three times the cost of the
@@ -10,58 +10,38 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import hiredis
-from redis.asyncio import connection as aioconnection
+from redis.exceptions import ResponseError
 
 from microbatch.common.errors import ClientClosed
 
-__all__ = ["Lines", "packing"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redis.asyncio.connection import AbstractConnection
+
+    from microbatch.common.openings import Opening
+
+__all__ = ["Lines"]
 
 MOST_LINES = 16
-
-
-class _Packing:
-    """Encode commands in C: redis-py's asyncio connections do it in Python, per argument."""
-
-    def pack_command(self, *args: Any) -> list[bytes]:
-        return [hiredis.pack_command(args)]
-
-
-class _Tcp(_Packing, aioconnection.Connection):
-    pass
-
-
-class _Tls(_Packing, aioconnection.SSLConnection):
-    pass
-
-
-class _Unix(_Packing, aioconnection.UnixDomainSocketConnection):
-    pass
-
-
-def packing(connection_class: type) -> type:
-    """The same kind of connection, with faster encoding."""
-    return {
-        aioconnection.Connection: _Tcp,
-        aioconnection.SSLConnection: _Tls,
-        aioconnection.UnixDomainSocketConnection: _Unix,
-    }[connection_class]
 
 
 class Lines:
     """Connections of one event loop, opened when they are needed and kept until `close`.
 
     Args:
-        pool: Makes the connections.
+        opening: Makes the connections, and connects them.
     """
 
-    def __init__(self, pool: aioconnection.ConnectionPool) -> None:
-        self._pool = pool
-        self._free: list[aioconnection.AbstractConnection] = []
-        self._lent: set[aioconnection.AbstractConnection] = set()
+    def __init__(self, opening: Opening) -> None:
+        self._opening = opening
+        self._free: list[AbstractConnection] = []
+        self._lent: set[AbstractConnection] = set()
+        self._doomed: set[AbstractConnection] = set()
         self._room = asyncio.Semaphore(MOST_LINES)
+        self._retired = False
         self._closed = False
 
     async def send(self, *command: str | bytes | float) -> Any:
@@ -76,11 +56,11 @@ class Lines:
             if self._closed:
                 raise ClientClosed
             # The last used one first: the others may age until somebody closes them.
-            line = self._free.pop() if self._free else self._pool.make_connection()
+            line = self._free.pop() if self._free else self._opening.line()
             self._lent.add(line)
             try:
                 if not line.is_connected:
-                    await self._connect(line)
+                    await self._opening.connect(line)
                 await line.send_packed_command(line.pack_command(*command), check_health=False)
                 # No timer here: the caller bounds the time. On any failure, cancellation too, redis-py closes
                 # the connection, and it is opened again when it is next used.
@@ -89,21 +69,50 @@ class Lines:
                 self._lent.discard(line)
                 await self._put_back(line)
 
-    async def _connect(self, line: aioconnection.AbstractConnection) -> None:
-        try:
-            await line.connect()
-        except BaseException:
-            # Over a unix socket redis-py leaves a line open whose handshake failed: in the wrong database.
-            await line.disconnect(nowait=True)
-            raise
+    async def converse(self, *commands: Sequence[str | bytes | float]) -> list[Any]:
+        """Send several commands at once over one line; returns a reply for each, the errors among them too.
 
-    async def _put_back(self, line: aioconnection.AbstractConnection) -> None:
-        if self._closed:
+        Raises:
+            ClientClosed: After `close`.
+            redis.exceptions.RedisError: As redis-py raises it, where it is no reply.
+            OSError: The network.
+        """
+        async with self._room:
+            if self._closed:
+                raise ClientClosed
+            line = self._free.pop() if self._free else self._opening.line()
+            self._lent.add(line)
+            try:
+                if not line.is_connected:
+                    await self._opening.connect(line)
+                packed = [part for command in commands for part in line.pack_command(*command)]
+                await line.send_packed_command(packed, check_health=False)
+                return [await _reply(line) for _ in commands]
+            finally:
+                self._lent.discard(line)
+                await self._put_back(line)
+
+    async def open_line(self) -> AbstractConnection:
+        """A connected line that is the caller's own, to be disconnected by him."""
+        line = self._opening.line()
+        await self._opening.connect(line)
+        return line
+
+    async def _put_back(self, line: AbstractConnection) -> None:
+        if self._closed or self._retired:
+            await line.disconnect(nowait=True)
+        elif line in self._doomed:
+            self._doomed.discard(line)
             await line.disconnect(nowait=True)
         elif line.is_connected:
             self._free.append(line)
         else:  # connected ones first
             self._free.insert(0, line)
+
+    async def retire(self) -> None:
+        """Keep no line open any more: nobody is sent here; calls that are under way end as they may."""
+        self._retired = True
+        await self.drop_free()
 
     async def drop_free(self) -> None:
         """Close the lines that nobody uses, so that the next commands open new ones."""
@@ -111,9 +120,21 @@ class Lines:
         for line in free:
             await line.disconnect(nowait=True)
 
+    async def drop(self) -> None:
+        """Close every line, those that are in use when they come back."""
+        self._doomed |= self._lent
+        await self.drop_free()
+
     async def close(self) -> None:
         """Close every line; commands that are under way fail, and none is sent any more."""
         self._closed = True
         await self.drop_free()
         for line in list(self._lent):
             await line.disconnect(nowait=True)
+
+
+async def _reply(line: AbstractConnection) -> Any:
+    try:
+        return await line.read_response(timeout=math.inf)
+    except ResponseError as error:
+        return error

@@ -7,12 +7,17 @@ redis-py's own error stays its `__cause__`. Nothing here does I/O.
 from __future__ import annotations
 
 from enum import Enum, auto
+from typing import NamedTuple
 
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     AuthorizationError,
+    BusyLoadingError,
     ClusterDownError,
+    MasterDownError,
     MaxConnectionsError,
+    MovedError,
     NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
@@ -32,15 +37,33 @@ from microbatch.common.errors import (
     ServerFull,
 )
 
-__all__ = ["FOREIGN_ERRORS", "Verdict", "translated", "verdict"]
+__all__ = [
+    "FOREIGN_ERRORS",
+    "NotPrimary",
+    "Redirection",
+    "Unanswered",
+    "Verdict",
+    "redirection",
+    "translated",
+    "verdict",
+]
 
 FOREIGN_ERRORS = (RedisError, OSError, TimeoutError)
 """What a call through redis-py can raise for reasons of the network or the server."""
 
 _REFUSED = (AuthenticationError, AuthorizationError, NoPermissionError)
 # What is said to a script comes with its code word only where redis-py has no class for it.
-_PASSING = ("BUSY ", "LOADING", "MISCONF", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "ERR max n")
-_MOVED_AWAY = ("READONLY", "UNBLOCKED")
+_PASSING = ("BUSY ", "LOADING", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "ERR max n")
+_CROWDED = "max number of clients"  # a connection error to redis-py; the connections that we have are good
+_MOVED_AWAY = ("READONLY", "UNBLOCKED", "MASTERDOWN")
+
+
+class Unanswered(RedisConnectionError):
+    """Nobody who was asked where something lives could say it; asking again later may help."""
+
+
+class NotPrimary(ReadOnlyError):
+    """A server that was said to be the primary is none: a failover is under way, or the news is old."""
 
 
 class Verdict(Enum):
@@ -49,9 +72,14 @@ class Verdict(Enum):
     RETRY = auto()
     """It may pass: try again with backoff."""
     RECONNECT = auto()
-    """This server will not serve us any more: drop the connections, then try again."""
+    """These connections, or this server, will not serve us any more: drop them, look again where the key
+    lives, then try again."""
     LOAD = auto()
     """The server does not know the script: load it, then try again."""
+    MOVED = auto()
+    """A node of a cluster says that another one has the slot: ask that one, now and from now on."""
+    ASK = auto()
+    """The slot is on its way to another node, and this key is there already: ask that one, this once."""
     REFUSE = auto()
     """Trying again cannot mend it."""
 
@@ -59,6 +87,8 @@ class Verdict(Enum):
 def verdict(error: BaseException) -> Verdict:
     """Sort one error."""
     error = _inner(error)
+    if str(error).startswith(_CROWDED):
+        return Verdict.RETRY
     for kinds, answer in _BY_KIND:
         if isinstance(error, kinds):
             return answer
@@ -72,10 +102,29 @@ def verdict(error: BaseException) -> Verdict:
 _BY_KIND: tuple[tuple[tuple[type[BaseException], ...], Verdict], ...] = (
     ((NoScriptError,), Verdict.LOAD),
     ((*_REFUSED, OutOfMemoryError), Verdict.REFUSE),
-    ((ReadOnlyError,), Verdict.RECONNECT),  # demoted: the address may lead to another server by now
-    ((ClusterDownError, TryAgainError), Verdict.RETRY),
-    ((RedisConnectionError, RedisTimeoutError, MaxConnectionsError, OSError, TimeoutError), Verdict.RETRY),
+    ((MovedError,), Verdict.MOVED),
+    ((AskError,), Verdict.ASK),
+    ((ReadOnlyError, MasterDownError), Verdict.RECONNECT),  # demoted: another server has its place by now
+    ((ClusterDownError, TryAgainError, BusyLoadingError, MaxConnectionsError), Verdict.RETRY),
+    # After a time-out too: the other free connections of a silent server would each cost as much again.
+    ((RedisConnectionError, RedisTimeoutError, OSError, TimeoutError), Verdict.RECONNECT),
 )
+
+
+class Redirection(NamedTuple):
+    """Where a node of a cluster sends us; `host` is empty where it does not know its own."""
+
+    slot: int
+    host: str
+    port: int
+    for_good: bool
+
+
+def redirection(error: BaseException) -> Redirection | None:
+    """What a MOVED (for good) or an ASK (this once) says; None for any other error."""
+    if not isinstance(error, AskError):
+        return None
+    return Redirection(error.slot_id, error.host.strip("[]"), error.port, isinstance(error, MovedError))
 
 
 def _inner(error: BaseException) -> BaseException:
@@ -93,6 +142,11 @@ def translated(error: BaseException, where: str) -> MicrobatchError:
         return AuthenticationFailed(f"Redis at {where} refused: {words}")
     if isinstance(error, OutOfMemoryError) or "OOM command not allowed" in words:
         return ServerFull(f"Redis at {where} is out of memory (maxmemory); nothing was accepted")
+    if isinstance(error, MovedError) and "+cluster" not in where:
+        return ServerError(f"Redis at {where} is a node of a cluster: use redis+cluster://host:port")
     if isinstance(error, ResponseError) and verdict(error) is Verdict.REFUSE:
         return ServerError(f"Redis at {where} answered: {words}")
+    to = redirection(error)
+    if to is not None:
+        words = f"slot {to.slot} is on its way to {to.host}:{to.port} and does not arrive"
     return ConnectionFailed(f"Redis at {where} did not answer: {words or type(error).__name__}")

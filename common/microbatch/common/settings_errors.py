@@ -46,7 +46,9 @@ def _sentences(
             yield f"{_spelt(path, origins)} is no setting{did_you_mean(path[-1], fields)}"
         else:
             value = redact_url(str(problem["input"])) if path[-1] == "redis_url" else problem["input"]
-            yield f"{_spelt(path, origins)} is {value!r:.80}, it must be {_allowed(path[-1], fields)}"
+            # Only the address has a check of its own, whose sentence says more than a range.
+            allowed = str(inner) if path[-1] == "redis_url" and inner else _allowed(path[-1], fields)
+            yield f"{_spelt(path, origins)} is {value!r:.80}, it must be {allowed}"
 
 
 def _spelt(path: tuple[str, ...], origins: Mapping[str, str]) -> str:

@@ -14,9 +14,9 @@ import asyncio
 import contextlib
 import logging
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from microbatch.common.connection import Connection, backoff_s
+from microbatch.common.endpoint import backoff_s
 from microbatch.common.errors import ClientClosed
 from microbatch.common.redis_errors import FOREIGN_ERRORS, Verdict, translated, verdict
 from microbatch.common.stopping import stop
@@ -24,37 +24,48 @@ from microbatch.common.stopping import stop
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from redis.asyncio.client import PubSub
-
+    from microbatch.common.endpoint import Endpoint
     from microbatch.common.errors import MicrobatchError
 
-__all__ = ["Subscription"]
+__all__ = ["Source", "Subscription"]
 
 log = logging.getLogger("microbatch.common")
 PING_EVERY_S = 5.0
 SILENT_AFTER_S = 2.2 * PING_EVERY_S
 
 
+class Source(Protocol):
+    """Where lines to listen over come from; a `Connection` is one."""
+
+    endpoint: Endpoint
+
+    async def open_line(self) -> Any:
+        """A connected line of the caller's own."""
+
+    def is_stale(self, line: Any) -> bool:
+        """Whether an open line leads to the wrong server by now."""
+
+
 class Subscription:
     """Channels of one client, over one connection that opens with the first of them.
 
     Args:
-        connection: Whose server to subscribe at.
+        source: Whose server to subscribe at.
         on_message: Called on the loop with (channel, data); must not raise and must not block.
         on_connected: Called on the loop whenever all channels are subscribed again.
     """
 
     def __init__(
         self,
-        connection: Connection,
+        source: Source,
         on_message: Callable[[bytes, bytes], None],
         on_connected: Callable[[], None],
     ) -> None:
-        self._connection = connection
+        self._source = source
         self._on_message = on_message
         self._on_connected = on_connected
         self._channels: dict[bytes, asyncio.Future[MicrobatchError | None]] = {}
-        self._line: Any = None  # redis-py's connection below the PubSub, while it is usable
+        self._line: Any = None  # while it is usable
         self._last_heard_s = 0.0
         self._last_error: BaseException = TimeoutError("no answer to SUBSCRIBE")
         self._task: asyncio.Task[None] | None = None
@@ -81,7 +92,7 @@ class Subscription:
                     await self._send("SUBSCRIBE", name)
         await asyncio.wait((confirmed,), timeout=timeout_s)  # not wait_for: others wait for it as well
         if not confirmed.done():
-            raise translated(self._last_error, self._connection.endpoint.shown) from self._last_error
+            raise translated(self._last_error, self._source.endpoint.shown) from self._last_error
         error = confirmed.result()
         if error is not None:
             raise error
@@ -104,13 +115,11 @@ class Subscription:
     async def _run(self) -> None:
         failures = 0
         while self._channels:
-            pubsub = self._connection.pubsub()
-            patience = asyncio.timeout(self._connection.endpoint.command_timeout_s)
+            patience = asyncio.timeout(self._source.endpoint.command_timeout_s)
             probe: asyncio.Task[None] | None = None
             try:
                 async with patience:
-                    await pubsub.connect()
-                    self._line = pubsub.connection
+                    self._line = await self._source.open_line()
                     await self._send("SUBSCRIBE", *self._channels)
                     await self._listen(self._channels.copy())
                     failures = 0
@@ -124,8 +133,8 @@ class Subscription:
                 # A bug of ours, or of redis-py: a task that ended here would leave this process deaf.
                 log.exception("the subscription broke; subscribing again")
             finally:
-                self._line = None
-                await self._hang_up(pubsub, probe)
+                line, self._line = self._line, None
+                await self._hang_up(line, probe)
             await asyncio.sleep(backoff_s(failures))
             failures += 1
         self._task = None
@@ -147,10 +156,10 @@ class Subscription:
                     confirmed.set_result(None)
 
     async def _probe(self, patience: asyncio.Timeout) -> None:
-        """Ping a line, and end the patience with one that stays silent."""
+        """Ping a line, and end the patience with one that is silent, or leads to the wrong server by now."""
         now_s = asyncio.get_running_loop().time
         with contextlib.suppress(*FOREIGN_ERRORS):  # the reader sees the same error and mends it
-            while now_s() - self._last_heard_s < SILENT_AFTER_S:
+            while now_s() - self._last_heard_s < SILENT_AFTER_S and not self._source.is_stale(self._line):
                 await self._send("PING")
                 await asyncio.sleep(PING_EVERY_S)
             patience.reschedule(now_s())
@@ -164,10 +173,11 @@ class Subscription:
         for name, confirmed in list(self._channels.items()):
             if not confirmed.done():
                 del self._channels[name]
-                confirmed.set_result(translated(error, self._connection.endpoint.shown))
+                confirmed.set_result(translated(error, self._source.endpoint.shown))
 
-    async def _hang_up(self, pubsub: PubSub, probe: asyncio.Task[None] | None) -> None:
+    async def _hang_up(self, line: Any, probe: asyncio.Task[None] | None) -> None:
         if probe is not None:
             await stop(probe)
-        with contextlib.suppress(*FOREIGN_ERRORS):
-            await pubsub.aclose()
+        if line is not None:
+            with contextlib.suppress(*FOREIGN_ERRORS):
+                await line.disconnect(nowait=True)

@@ -1,0 +1,74 @@
+"""The errand: one command on its way, and where its next attempt goes.
+
+Rule: an errand may be repeated at any time; whoever gives one says so. A script runs only where its key
+lives: it touches many keys that it does not name, so an ASK (a slot on its way to another node, with some of
+the keys here and some there) is waited out, never followed; a plain command has one key and follows it.
+Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from microbatch.common.endpoint import backoff_s
+from microbatch.common.redis_errors import Verdict, redirection, verdict
+
+if TYPE_CHECKING:
+    from microbatch.common.scripts.script import Script
+    from microbatch.common.topology.nodes import Nodes
+
+__all__ = ["Command", "Errand"]
+
+L = TypeVar("L")
+Command = tuple[str | bytes | float, ...]
+AT_ONCE = 3
+"""So many redirections are followed without a pause; more are a cluster that has not agreed yet."""
+
+
+@dataclass(slots=True)
+class Errand(Generic[L]):
+    """One command, and how it fares.
+
+    Attributes:
+        command: What to send.
+        key: The key that it is about; empty where it has none.
+        script: What to load where a server does not know it.
+        lines: Where the last attempt went, or the next one is bound to go; None: wherever the key lives.
+        asking: Whether the next attempt follows an ASK.
+        failures: How often it has failed.
+    """
+
+    command: Command
+    key: str
+    script: Script | None = None
+    lines: L | None = None
+    asking: bool = False
+    failures: int = 0
+
+    def judge(self, failed: BaseException, nodes: Nodes[L] | None) -> Verdict:
+        """What to do about a failure; `lines` and `asking` say afterwards where the next attempt goes."""
+        todo = verdict(failed)
+        here, self.lines, self.asking = self.lines, None, False
+        if todo is Verdict.LOAD:
+            if self.script is None:
+                return Verdict.REFUSE
+            self.lines = here
+        elif todo in (Verdict.MOVED, Verdict.ASK):
+            to = redirection(failed)
+            if nodes is None or to is None:
+                return Verdict.REFUSE
+            if to.for_good:
+                self.lines = nodes.follow(to, here)
+            elif self.script is None:
+                self.lines, self.asking = nodes.follow(to, here), True
+            else:
+                return Verdict.RETRY
+        return todo
+
+    def pause_s(self, todo: Verdict) -> float:
+        """How long to wait before the next attempt; counts the failure."""
+        self.failures += 1
+        at_once = {Verdict.LOAD: 1, Verdict.MOVED: AT_ONCE, Verdict.ASK: AT_ONCE}.get(todo, 0)
+        # Where loading is refused, asking again at once would be a busy loop.
+        return 0.0 if self.failures <= at_once else backoff_s(self.failures - 1)
