@@ -84,6 +84,11 @@ class Node:
         """Run one command on this node."""
         return self.client.execute_command(*command)
 
+    def errors(self, word: str) -> int:
+        """How often it has answered with that error."""
+        found: dict[str, dict[str, int]] = self.client.info("errorstats")
+        return found.get(f"errorstat_{word}", {}).get("count", 0)
+
     def is_primary(self) -> bool:
         role: list[Any] = self.do("ROLE")
         return bool(role[0] == b"master")

@@ -78,7 +78,9 @@ class RedisSettings(BaseSettings):
     redis_url: Annotated[str, AfterValidator(check_redis_url)] = Field(
         default="redis://localhost:6379/0",
         description="The Redis or Valkey server: `redis://user:password@host:6379/0`, `rediss://` (TLS) or "
-        "`unix:///path/to/socket`; `embedded://` and `embedded:///path/to/data` start one.",
+        "`unix:///path/to/socket`; `redis+sentinel://host:port,host:port/service/0` and "
+        "`redis+cluster://host:port,host:port` find one; `embedded://` and `embedded:///path/to/data` "
+        "start one.",
     )
     connect_timeout_s: Annotated[float, Field(ge=0, le=86_400)] = Field(
         default=10.0,
