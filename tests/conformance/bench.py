@@ -37,6 +37,7 @@ from microbatch.common.scripts import (
     job_status,
     queue_status,
     release,
+    run_alone,
     settle,
     step_aside,
     submit,
@@ -168,6 +169,9 @@ class Bench:
                 terms=CrashTerms(max_crashes, TTL_MS, DEAD_MAX_LENGTH),
             )
         )
+
+    async def alone(self, batch: str, worker: str = "w1") -> bool:
+        return await self.run(run_alone(self.keys, worker, batch))
 
     async def beat(
         self, worker: str = "w1", *running: str, idle: bool = False, stale_claim_ms: int = 5_000

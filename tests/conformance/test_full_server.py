@@ -87,6 +87,7 @@ async def test_a_takeover_that_fails_a_job_works(full: Bench) -> None:
     await full.take("b1", size=1)
     await full.die("w1")
     await _fill_up(full)
+    assert await full.alone("b1")
     assert (await full.takeover("w1", max_crashes=1)).failed == 1
 
 

@@ -40,6 +40,7 @@ from microbatch.common.scripts import (
     job_status,
     queue_status,
     release,
+    run_alone,
     settle,
     submit,
     takeover,
@@ -63,6 +64,7 @@ class _Batch:
     worker: str
     entries: list[Entry]
     held: bool = True
+    alone: bool = False
     final: set[str] = field(default_factory=set)
 
 
@@ -183,6 +185,16 @@ class ProtocolWalk(RuleBasedStateMachine):
         batch.held = False
         self._read_tokens(open_, lane="front")
 
+    @precondition(lambda self: any(batch.held for batch in self.batches.values()))
+    @rule(data=st.data())
+    def run_alone(self, data: st.DataObject) -> None:
+        """The worker says that it runs nothing else, as it does for a batch of one."""
+        batch_id = data.draw(st.sampled_from(self._names(held=True)), label="batch")
+        batch = self.batches[batch_id]
+        if len(batch.entries) == 1:
+            assert self.connection.run(run_alone(KEYS, batch.worker, batch_id))
+            batch.alone = True
+
     @rule(dead=WORKERS)
     def take_over(self, dead: str) -> None:
         """The worker's jobs go to the living; it may yet act, as a zombie."""
@@ -193,7 +205,7 @@ class ProtocolWalk(RuleBasedStateMachine):
             if batch.worker == dead and batch.held:
                 batch.held = False
                 open_ = self._open_jobs(batch, was_held=True)
-                if len(batch.entries) == 1:
+                if batch.alone:
                     for local in open_:
                         self.crashes[local] = self.crashes.get(local, 0) + 1
                         (expected_failed if self.crashes[local] >= MAX_CRASHES else expected_moved).add(local)

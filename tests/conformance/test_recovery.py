@@ -134,6 +134,7 @@ async def test_a_death_alone_is_a_crash_and_the_last_one_is_the_jobs_failure(ben
             worker = f"w{number}"
             (entry,) = await bench.take(f"b{number}", worker)
             assert (entry.crashes, entry.attempt) == (number - 1, number)
+            assert await bench.alone(f"b{number}", worker)
             await bench.die(worker)
             assert await bench.takeover(worker, max_crashes=2) == expected
         ((local, state, error),) = await client.fragments()
@@ -143,6 +144,27 @@ async def test_a_death_alone_is_a_crash_and_the_last_one_is_the_jobs_failure(ben
     assert decode(record["error"])["type"] == "WorkerLost"
     assert await bench.raw.pttl(bench.keys.job("a")) > 0
     assert await bench.lengths() == await bench.pending() == {}
+
+
+async def test_innocents_that_a_dying_worker_held_besides_the_suspect_are_not_blamed(bench: Bench) -> None:
+    await bench.submit("killer", "next slot", "waiting")
+    for number in range(3):
+        await bench.take(f"b{number}", size=1)
+    await bench.alone("b0")
+    await bench.die("w1")
+    assert await bench.takeover("w1", max_crashes=1) == TakenOver(2, 1, 0)
+    assert (await bench.record("killer"))["state"] == b"failed"
+    found = [(await bench.take(f"c{number}", "w2"))[0] for number in range(2)]
+    assert [entry.crashes for entry in found] == [0, 0]
+
+
+async def test_a_batch_that_was_taken_over_is_not_run_alone(bench: Bench) -> None:
+    await bench.submit("a")
+    await bench.take("b1")
+    await bench.die("w1")
+    await bench.takeover("w1")
+    assert not await bench.alone("b1")
+    assert await bench.batches() == {}
 
 
 async def test_the_poison_is_found_and_its_mates_succeed(bench: Bench) -> None:
@@ -155,6 +177,7 @@ async def test_the_poison_is_found_and_its_mates_succeed(bench: Bench) -> None:
         if not isinstance(reply, Claimed):
             break
         (entry,) = reply.entries
+        assert await bench.alone(f"b{number}", f"w{number}")
         if entry.local == "poison":
             await bench.die(f"w{number}")
             await bench.takeover(f"w{number}")
@@ -169,6 +192,7 @@ async def test_a_job_handed_back_or_failed_is_never_a_suspect(bench: Bench) -> N
     await bench.take("b1")
     await bench.release("b1", ran=True)
     await bench.take("b2")
+    await bench.alone("b2")
     await bench.die("w1")
     await bench.takeover("w1", max_crashes=2)
     (entry,) = await bench.take("b3", "w3")
@@ -190,6 +214,7 @@ async def test_the_zombie_finds_its_jobs_moved_and_writes_nothing(bench: Bench) 
 async def test_a_late_result_of_a_job_that_was_given_up_is_no_replay(bench: Bench) -> None:
     await bench.submit("a")
     entries = await bench.take("b1")
+    await bench.alone("b1")
     await bench.die("w1")
     await bench.takeover("w1", max_crashes=1)
     assert await bench.settle("b1", entries) == [SettleCode.FINAL]
@@ -281,6 +306,7 @@ async def test_a_lost_job_keeps_its_own_time_to_live(bench: Bench) -> None:
     await bench.submit(job("a", ttl_ms="5000000"), job("b", ttl_ms="0"))
     for batch in ("b1", "b2"):
         await bench.take(batch, size=1)
+        await bench.alone(batch)
     await bench.die("w1")
     assert (await bench.takeover("w1", max_crashes=1)).failed == 2
     assert await bench.raw.pttl(bench.keys.job("a")) > 1_000_000
@@ -292,5 +318,6 @@ async def test_a_hostile_time_to_live_does_not_stop_a_takeover(bench: Bench) -> 
     await bench.submit("b")
     for batch in ("b1", "b2"):
         await bench.take(batch, size=1)
+        await bench.alone(batch)
     await bench.die("w1")
     assert await bench.takeover("w1", max_crashes=1) == TakenOver(0, 2, 0)

@@ -15,6 +15,7 @@ from microbatch.common.settings import WorkerSettings, queue_settings
 from microbatch.worker import claimer as claimer_module
 from microbatch.worker.bell import Bell
 from microbatch.worker.claimer import Claimer
+from microbatch.worker.isolation import Isolation
 from microbatch.worker.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Loop:
     def __init__(self, redis: ScriptedRedis, slots: int) -> None:
         self.redis = redis
         self.bell = Bell()
-        self.ledger = Ledger(slots, self.bell.ring)
+        self.ledger = Ledger(slots, self.bell.ring, Isolation())
         self.begun: list[str] = []
         settings = queue_settings("q", settings=WorkerSettings())
         self.claimer = Claimer(redis, "me", settings, self.ledger, self.bell, self._begin)  # type: ignore[arg-type] # a fake

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.chaos.kit import until
 
 from microbatch.worker.bell import Bell
+from microbatch.worker.isolation import Isolation
 from microbatch.worker.ledger import Ledger
 from microbatch.worker.vitality import BEATS_BEFORE_JUDGING, Vitality, beat_interval_s
 
@@ -22,7 +23,7 @@ async def _forever() -> None:
 
 async def test_a_batch_is_known_from_before_its_claim_until_it_is_struck() -> None:
     rings: list[int] = []
-    ledger = Ledger(1, lambda: rings.append(1))
+    ledger = Ledger(1, lambda: rings.append(1), Isolation())
     task = asyncio.create_task(_forever())
 
     ledger.expect("b1")
@@ -40,7 +41,7 @@ async def test_a_batch_is_known_from_before_its_claim_until_it_is_struck() -> No
 
 
 async def test_slots_are_counted_one_per_batch() -> None:
-    ledger = Ledger(2, lambda: None)
+    ledger = Ledger(2, lambda: None, Isolation())
     tasks = [asyncio.create_task(_forever()) for _ in range(2)]
 
     free = []
@@ -55,7 +56,7 @@ async def test_slots_are_counted_one_per_batch() -> None:
 
 
 async def test_a_parked_batch_is_held_without_a_slot_until_it_is_struck() -> None:
-    ledger = Ledger(1, lambda: None)
+    ledger = Ledger(1, lambda: None, Isolation())
     task = asyncio.create_task(_forever())
     ledger.enter("b1", task)
 

@@ -76,6 +76,11 @@ class Entry:
         self.newer = False
         self.fault = ""
 
+    @property
+    def is_suspect(self) -> bool:
+        """Whether a worker died while it held this job, so that it is to run alone."""
+        return self.token.startswith("solo:")
+
 
 def parse_entry(lane: str, entry_id: bytes, *rest: Any) -> Entry:
     """Read one entry as a claim answers it.

@@ -56,6 +56,7 @@ class Claimer:
         self._quiet = False
         self._leaving = False
         self._aside = False
+        self._is_listed = False  # whether Redis may still think that we are idle, or watch
         self._batch_id = new_batch_id()
         self._failures = 0
 
@@ -96,6 +97,11 @@ class Claimer:
             await self._stand_aside()
             return
         if not self._ledger.has_free_slot:
+            if (
+                self._is_listed
+            ):  # a suspect of another queue runs alone: a wake that was ours must not be lost
+                self._is_listed = False
+                await self.step_aside(leaving=False)
             await self._wait_for_slot()
             return
         self._aside = False
@@ -104,6 +110,7 @@ class Claimer:
         self._ledger.expect(batch_id)
         reply = await self._connection.run(self._claim(batch_id))
         self._failures = 0
+        self._is_listed = not isinstance(reply, Claimed)
         if isinstance(reply, Claimed):
             self._batch_id = new_batch_id()
             is_one_more = self._ledger.has_parked and any(entry.newer for entry in reply.entries)

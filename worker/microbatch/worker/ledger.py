@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
+    from microbatch.worker.isolation import Isolation
+
 __all__ = ["Ledger"]
 
 
@@ -22,10 +24,12 @@ class Ledger:
     Args:
         slots: How many batches may be in flight.
         on_free_slot: Called on the loop when a slot became free.
+        isolation: While a suspect runs alone in this process, no slot is free.
     """
 
-    def __init__(self, slots: int, on_free_slot: Callable[[], None]) -> None:
+    def __init__(self, slots: int, on_free_slot: Callable[[], None], isolation: Isolation) -> None:
         self.slots = slots
+        self._isolation = isolation
         self._on_free_slot = on_free_slot
         self._claiming: str | None = None
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -34,7 +38,7 @@ class Ledger:
     @property
     def has_free_slot(self) -> bool:
         """Whether another batch may be claimed."""
-        return self.running < self.slots
+        return self.running < self.slots and not self._isolation.is_wanted
 
     @property
     def running(self) -> int:

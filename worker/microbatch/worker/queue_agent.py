@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from microbatch.common.connection import Connection
     from microbatch.common.entry import Entry
     from microbatch.common.settings import QueueSettings, WorkerSettings
+    from microbatch.worker.isolation import Isolation
     from microbatch.worker.processor import BatchProcessor
 
 __all__ = ["AgentParts", "QueueAgent"]
@@ -49,6 +50,7 @@ class AgentParts:
     connection: Connection
     worker_id: str
     settings: WorkerSettings
+    isolation: Isolation
 
 
 class QueueAgent:
@@ -61,7 +63,8 @@ class QueueAgent:
         self.settings = settings
         self.runner = Runner(processor, settings)
         self.bell = Bell()
-        self.ledger = Ledger(settings.concurrency, self.bell.ring)
+        self.ledger = Ledger(settings.concurrency, self.bell.ring, parts.isolation)
+        parts.isolation.on_open(self.bell.ring)
         self.claimer = Claimer(
             parts.connection, parts.worker_id, settings, self.ledger, self.bell, self._begin
         )
@@ -193,7 +196,15 @@ class QueueAgent:
         if sorted_.jobs:
             self._begun[batch_id] = sorted_.entries
             batch = Batch(batch_id, self.settings.queue, cast("BatchReason", claimed.reason), sorted_.jobs)
-            outcomes += await self.runner.run(batch, sorted_.entries)
+            if sorted_.entries[0].is_suspect:
+                async with self._parts.isolation.alone():
+                    if not await self._settler.run_alone(self._parts.worker_id, batch_id):
+                        log.warning("queue %s: batch %s was taken over", self.settings.queue, batch_id)
+                        return
+                    outcomes += await self.runner.run(batch, sorted_.entries)
+            else:
+                async with self._parts.isolation.together():
+                    outcomes += await self.runner.run(batch, sorted_.entries)
         if outcomes or not sorted_.newer:
             await self._settler.settle(facts, outcomes, close=not sorted_.newer)
         if sorted_.newer:

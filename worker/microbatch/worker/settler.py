@@ -22,6 +22,7 @@ from microbatch.common.scripts import (
     SettleCode,
     quarantine,
     release,
+    run_alone,
     settle,
 )
 
@@ -93,6 +94,10 @@ class Settler:
                 dead_max_length=self._settings.dead_max_length,
             )
         )
+
+    async def run_alone(self, worker: str, batch_id: str) -> bool:
+        """Say that nothing but this batch runs here from now on; False: it is not ours any more."""
+        return await self._insist(run_alone(self._keys, worker, batch_id))
 
     async def hand_back(self, worker: str, batch_id: str, *, ran: bool) -> int:
         """Hand what is left of a batch back to its queue; returns how many jobs went."""

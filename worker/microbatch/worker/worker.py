@@ -20,6 +20,7 @@ from microbatch.common.identifiers import new_worker_id
 from microbatch.common.settings import WorkerSettings, queue_settings
 from microbatch.common.subscription import Subscription
 from microbatch.worker.heartbeat import Heartbeat
+from microbatch.worker.isolation import Isolation
 from microbatch.worker.processor import declared, instance_of
 from microbatch.worker.queue_agent import AgentParts, QueueAgent
 
@@ -126,7 +127,7 @@ class Worker:
         endpoint = Endpoint(url, self.settings.command_timeout_s, f"microbatch:worker:{self.id}")
         connection = self._connection = Connection(endpoint)
         await self._connect(connection)
-        parts = AgentParts(connection, self.id, self.settings)
+        parts = AgentParts(connection, self.id, self.settings, Isolation())
         for processor, settings in zip(self._processors, self._queue_settings, strict=True):
             agent = QueueAgent(parts, processor, settings)
             await agent.runner.setup()

@@ -16,6 +16,7 @@ from microbatch.common.scripts.queue_status import QueueStatus, queue_status
 from microbatch.common.scripts.redis_time import redis_time
 from microbatch.common.scripts.redrive import RedriveCode, redrive
 from microbatch.common.scripts.release import Released, release
+from microbatch.common.scripts.run_alone import run_alone
 from microbatch.common.scripts.script import Call, Script, load
 from microbatch.common.scripts.settle import BatchFacts, Ending, Outcome, SettleCode, settle
 from microbatch.common.scripts.step_aside import step_aside
@@ -64,6 +65,7 @@ __all__ = [
     "redis_time",
     "redrive",
     "release",
+    "run_alone",
     "settle",
     "step_aside",
     "submit",

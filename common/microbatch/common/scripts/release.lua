@@ -29,7 +29,6 @@ for token in listed:gmatch('%S+') do
   end
 end
 if #left > 0 then
-  -- `chunked`: the last one that is left over must not look like a batch of one if we die now.
   redis.call('HSET', batches, batch, claimed_ms .. ' chunked ' .. table.concat(left, ' '))
 else
   redis.call('HDEL', batches, batch)

@@ -7,8 +7,8 @@
 --          {-1, 0, 0} where that worker has beaten again
 -- Atomic because: whether it is dead is judged in the same step that takes its jobs. A frozen worker that
 --          thaws later finds every token moved, and writes nothing.
--- Jobs that it was running go to `solo`, one per batch: if one of them kills workers, it does so alone. A
--- death counts as the job's crash only where the job ran alone, so that its mates are never blamed.
+-- Jobs that it held go to `solo`, one per batch: if one of them kills workers, it does so alone. A death counts
+-- as the job's crash only where the worker had said that it ran nothing else, so that no mate is ever blamed.
 -- @include base
 -- @include backlog
 -- @include wake
@@ -31,10 +31,7 @@ redis.call('ZREM', Q .. 'idle', dead)
 local listed = redis.call('HGETALL', batches)
 for i = 1, #listed, 2 do
   local batch, head, tokens = listed[i], listed[i + 1]:match('^(%d+ %w+ )(.+)$')
-  local rest, size = {}, 0
-  for _ in tokens:gmatch('%S+') do size = size + 1 end
-  -- A chunked batch must not look like a batch of one when its last job is left over.
-  local alone = size == 1 and not head:find('chunked', 1, true)
+  local rest, alone = {}, head:find(' alone ', 1, true)
   for token in tokens:gmatch('%S+') do
     if done >= CHUNK then
       rest[#rest + 1] = token

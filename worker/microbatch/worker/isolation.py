@@ -1,0 +1,72 @@
+"""Isolation: suspects run while nothing else runs in this process.
+
+Rule: a batch runs together with others, or alone; one that is to run alone waits until the others have ended,
+and the others wait for it. Without that a suspect that kills the process would take innocents of other slots
+and queues along, and nobody could tell who did it. While somebody wants to be alone, nothing more is claimed
+here. It knows nothing of Redis.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+__all__ = ["Isolation"]
+
+
+class Isolation:
+    """Who runs together in one process."""
+
+    def __init__(self) -> None:
+        self._together = 0
+        self._wanting = 0
+        self._turn = asyncio.Lock()
+        self._changed = asyncio.Condition()
+        self._on_open: list[Callable[[], None]] = []
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a suspect runs alone, or waits to."""
+        return self._wanting > 0
+
+    def on_open(self, callback: Callable[[], None]) -> None:
+        """Call this whenever the last suspect has run."""
+        self._on_open.append(callback)
+
+    @contextlib.asynccontextmanager
+    async def together(self) -> AsyncIterator[None]:
+        """Run beside others."""
+        if self._wanting:
+            async with self._changed:
+                await self._changed.wait_for(lambda: not self._wanting)
+        self._together += 1
+        try:
+            yield
+        finally:
+            self._together -= 1
+            if self._wanting:
+                await self._tell()
+
+    @contextlib.asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        """Run when nothing else does."""
+        self._wanting += 1
+        try:
+            async with self._turn:
+                async with self._changed:
+                    await self._changed.wait_for(lambda: not self._together)
+                yield
+        finally:
+            self._wanting -= 1
+            if not self._wanting:
+                for callback in self._on_open:
+                    callback()
+            await self._tell()
+
+    async def _tell(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
