@@ -28,14 +28,20 @@ from microbatch.common.scripts import (
     NewJob,
     Outcome,
     QueueStatus,
+    RawLetter,
+    RedriveCode,
     Released,
     SettleCode,
     SubmitReply,
     TakenOver,
+    cancel,
     claim,
+    dead_letters,
     heartbeat,
     job_status,
+    purge_dead,
     queue_status,
+    redrive,
     release,
     run_alone,
     settle,
@@ -173,6 +179,28 @@ class Bench:
     async def alone(self, batch: str, worker: str = "w1") -> bool:
         return await self.run(run_alone(self.keys, worker, batch))
 
+    async def retry(
+        self, batch: str, entries: Sequence[Entry], worker: str = "w1", *, delay_ms: int = 0
+    ) -> list[SettleCode] | None:
+        """Settle runs that failed and are followed by others."""
+        facts = BatchFacts(worker, batch, "wait", len(entries), await self.now_ms())
+        outcomes = [Outcome(entry, "retry", OK, delay_ms) for entry in entries]
+        return await self.run(
+            settle(self.keys, facts, outcomes, ttl_ms=TTL_MS, dead_max_length=DEAD_MAX_LENGTH)
+        )
+
+    async def cancel(self, local: str, *, ttl_ms: int = TTL_MS) -> str:
+        return await self.run(cancel(self.keys, local, ttl_ms=ttl_ms))
+
+    async def letters(self, *, newest: str = "+", count: int = 100) -> list[RawLetter]:
+        return await self.run(dead_letters(self.keys, newest=newest, count=count))
+
+    async def redrive(self, *letter_ids: str) -> list[RedriveCode]:
+        return await self.run(redrive(self.keys, letter_ids))
+
+    async def purge(self, *letter_ids: str) -> int:
+        return await self.run(purge_dead(self.keys, letter_ids))
+
     async def beat(
         self, worker: str = "w1", *running: str, idle: bool = False, stale_claim_ms: int = 5_000
     ) -> Look:
@@ -223,6 +251,15 @@ class Bench:
     async def die(self, worker: str, *, known: bool = False) -> None:
         """The worker's last heartbeat becomes too old; with `known`, only where it is in the books at all."""
         await self.raw.zadd(self.keys.workers, {worker: await self.now_ms() - LIMIT_MS - 1_000}, xx=known)
+
+    async def make_due(self, *locals_: str) -> None:
+        """Time passes: these scheduled jobs are due."""
+        await self.raw.zadd(self.keys.scheduled, dict.fromkeys(locals_, 1))
+
+    async def pass_deadline(self, *locals_: str) -> None:
+        """Time passes: what these jobs' records say about their deadline is over."""
+        for local in locals_:
+            await self.raw.hset(self.keys.job(local), "expires_ms", "1")
 
     # --- plain looks ---------------------------------------------------------------------------
 

@@ -4,39 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.conformance.bench import DEAD_MAX_LENGTH, OK, TTL_MS, job
+from tests.conformance.bench import OK, job
 
-from microbatch.common.scripts import BatchFacts, Idle, Outcome, SettleCode, SubmitCode, Watch, settle
+from microbatch.common.scripts import Idle, SettleCode, SubmitCode, Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from tests.conformance.bench import Bench
 
-    from microbatch.common.entry import Entry
 
 LATER_MS = 100_000
 SECOND_MS = 1_000
 
 
-async def retry(
-    bench: Bench, batch: str, entries: Sequence[Entry], *, delay_ms: int = 0, worker: str = "w1"
-) -> list[SettleCode] | None:
-    facts = BatchFacts(worker, batch, "wait", len(entries), await bench.now_ms())
-    outcomes = [Outcome(entry, "retry", OK, delay_ms) for entry in entries]
-    call = settle(bench.keys, facts, outcomes, ttl_ms=TTL_MS, dead_max_length=DEAD_MAX_LENGTH)
-    return await bench.run(call)
-
-
-async def make_due(bench: Bench, *locals_: str) -> None:
-    """Time passes: these jobs are due."""
-    await bench.raw.zadd(bench.keys.scheduled, dict.fromkeys(locals_, 1))
-
-
 async def test_a_retried_job_waits_in_its_record_and_comes_back_with_one_more_attempt(bench: Bench) -> None:
     await bench.submit(job("a", "payload", max_attempts=5))
     (first,) = await bench.take("b1")
-    assert await retry(bench, "b1", [first], delay_ms=LATER_MS) is None
+    assert await bench.retry("b1", [first], delay_ms=LATER_MS) is None
 
     record = await bench.record("a")
     assert record["state"] == b"scheduled"
@@ -46,7 +29,7 @@ async def test_a_retried_job_waits_in_its_record_and_comes_back_with_one_more_at
     assert await bench.pending() == {}
     assert await bench.batches() == {}
 
-    await make_due(bench, "a")
+    await bench.make_due("a")
     (second,) = await bench.take("b2", "w2")
     assert (second.attempt, second.max_attempts, second.payload) == (2, 5, first.payload)
     assert (second.client, second.enqueued_ms) == (first.client, first.enqueued_ms)
@@ -58,14 +41,14 @@ async def test_a_retried_job_waits_in_its_record_and_comes_back_with_one_more_at
 
 async def test_a_job_that_is_not_due_is_not_run(bench: Bench) -> None:
     await bench.submit("a")
-    await retry(bench, "b1", await bench.take("b1"), delay_ms=LATER_MS)
+    await bench.retry("b1", await bench.take("b1"), delay_ms=LATER_MS)
     assert isinstance(await bench.claim("b2"), Idle)
     assert (await bench.record("a"))["state"] == b"scheduled"
 
 
 async def test_a_retry_without_a_delay_is_claimed_next(bench: Bench) -> None:
     await bench.submit("a")
-    await retry(bench, "b1", await bench.take("b1"))
+    await bench.retry("b1", await bench.take("b1"))
     (again,) = await bench.take("b2")
     assert (again.local, again.attempt) == ("a", 2)
 
@@ -73,10 +56,10 @@ async def test_a_retry_without_a_delay_is_claimed_next(bench: Bench) -> None:
 async def test_the_same_retry_settled_twice_is_a_replay_also_after_the_job_came_back(bench: Bench) -> None:
     await bench.submit("a")
     entries = await bench.take("b1")
-    assert await retry(bench, "b1", entries) is None
-    assert await retry(bench, "b1", entries) == [SettleCode.REPLAY]
+    assert await bench.retry("b1", entries) is None
+    assert await bench.retry("b1", entries) == [SettleCode.REPLAY]
     await bench.take("b2", "w2")
-    assert await retry(bench, "b1", entries) == [SettleCode.REPLAY]
+    assert await bench.retry("b1", entries) == [SettleCode.REPLAY]
     assert await bench.raw.zcard(bench.keys.scheduled) == 0
 
 
@@ -85,7 +68,7 @@ async def test_a_zombie_cannot_retry_what_was_taken_over(bench: Bench) -> None:
     entries = await bench.take("b1")
     await bench.die("w1")
     await bench.takeover("w1")
-    assert await retry(bench, "b1", entries) == [SettleCode.MOVED]
+    assert await bench.retry("b1", entries) == [SettleCode.MOVED]
     assert (await bench.record("a"))["state"] == b"queued"
 
 
@@ -94,7 +77,7 @@ async def test_a_zombie_cannot_settle_a_job_that_was_retried_by_another_worker(b
     old = await bench.take("b1")
     await bench.die("w1")
     await bench.takeover("w1")
-    await retry(bench, "b2", await bench.take("b2", "w2"), delay_ms=LATER_MS, worker="w2")
+    await bench.retry("b2", await bench.take("b2", "w2"), delay_ms=LATER_MS, worker="w2")
     assert await bench.settle("b1", old) == [SettleCode.MOVED]
     assert (await bench.record("a"))["state"] == b"scheduled"
 
@@ -103,7 +86,7 @@ async def test_a_retry_whose_entry_was_deleted_fails_instead_of_vanishing(bench:
     await bench.submit("a")
     entries = await bench.take("b1")
     await bench.raw.xdel(bench.keys.lane("main"), entries[0].token.partition(":")[2])
-    await retry(bench, "b1", entries, delay_ms=LATER_MS)
+    await bench.retry("b1", entries, delay_ms=LATER_MS)
     assert (await bench.record("a"))["state"] == b"failed"
 
 
@@ -152,7 +135,7 @@ async def test_a_moment_in_the_past_means_now(bench: Bench) -> None:
 async def test_headers_and_all_options_survive_the_wait(bench: Bench) -> None:
     headers = b"\x81\xa1k\xa1\n"  # with a line feed inside
     await bench.submit(job("a", headers=headers, ttl_ms="77", max_attempts=9, delay_ms=LATER_MS))
-    await make_due(bench, "a")
+    await bench.make_due("a")
     (entry,) = await bench.take("b1")
     assert (entry.headers, entry.ttl_ms, entry.max_attempts) == (headers, "77", 9)
 
@@ -168,7 +151,7 @@ async def test_promotion_is_bounded_per_call_and_keeps_the_order_of_due_times(be
 
 
 async def test_a_scheduled_id_without_a_record_is_dropped(bench: Bench) -> None:
-    await make_due(bench, "ghost")
+    await bench.make_due("ghost")
     assert isinstance(await bench.claim("b1"), Idle)
     assert await bench.raw.zcard(bench.keys.scheduled) == 0
 
@@ -179,7 +162,7 @@ async def test_a_full_server_still_retries_what_it_has(real_bench: Bench) -> Non
     entries = await bench.take("b1")
     await bench.raw.config_set("maxmemory", 1)
     try:
-        assert await retry(bench, "b1", entries) is None
+        assert await bench.retry("b1", entries) is None
         (again,) = await bench.take("b2")
         assert again.attempt == 2
     finally:

@@ -21,4 +21,4 @@ def cancel(keys: QueueKeys, local: str, *, ttl_ms: int) -> Call[str]:
 
 
 def _parse(reply: Any) -> str:
-    return str(reply.decode())
+    return str(reply.decode("utf-8", "replace"))

@@ -22,11 +22,18 @@ for _, lane in ipairs({'main', 'front', 'solo'}) do
   end
 end
 local waiting = waiting_jobs()
+
+-- A key that somebody broke holds nothing of ours; the rest of the queue is still told.
+local function counted(...)
+  local count = redis.pcall(...)
+  return type(count) ~= 'table' and tonumber(count or 0) or 0
+end
+
 local settings = redis.call('HMGET', Q .. 'settings', 'max_batch_size', 'max_wait_ms')
 return {
-  waiting, math.max(0, length - waiting - tombstone_count()), redis.call('XLEN', Q .. 'dead'),
+  waiting, math.max(0, length - waiting - tombstone_count()), counted('XLEN', Q .. 'dead'),
   oldest_ms and math.max(0, now_ms - oldest_ms) or -1,
   redis.call('ZCOUNT', Q .. 'workers', int(now_ms - limit_ms), '+inf'),
   settings[1] or '', settings[2] or '',
-  redis.call('ZCARD', Q .. 'scheduled'), tonumber(redis.call('HGET', Q .. 'counters', 'dead_trimmed') or 0),
+  counted('ZCARD', Q .. 'scheduled'), counted('HGET', Q .. 'counters', 'dead_trimmed'),
 }

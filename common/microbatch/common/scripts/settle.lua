@@ -102,7 +102,8 @@ for i = 1, count do
   if code == WRITTEN then
     local ending, facts = ending_of(ARGV[a + 4]), kept[i]
     local state, ttl_ms = ending.state, ending.ttl_ms
-    if state == 'retry' and #facts.flat == 0 then  -- somebody deleted its entry: there is nothing to run again
+    -- Somebody deleted its entry, so there is nothing to run again; or broke the key that it would wait in.
+    if state == 'retry' and (#facts.flat == 0 or not can_park()) then
       state, ttl_ms = 'failed', default_ttl_ms
     end
     if state == 'retry' then

@@ -10,14 +10,20 @@ local function crashed_alone(token, worker, batch, terms)
   end
   local crashes = (tonumber(fields['crashes']) or 0) + 1
   local id = fields['id'] or ''
-  if crashes < terms.max_crashes or redis.pcall('HGET', job_key(id), 'entry') ~= token then
+  local live = redis.pcall('HGET', job_key(id), 'entry')
+  if crashes < terms.max_crashes or (type(live) == 'string' and live ~= token) then
     return move(lane, entry_id, 'solo', 1, 1) and 'moved' or nil
   end
   drop_entry(lane, entry_id)
   local attempt = int((tonumber(fields['attempt']) or 0) + 1)
   bury(flat, {token = token, id = id, error = terms.error, worker = worker, batch = batch, attempt = attempt},
     terms.dead_max_length)
+  if type(live) == 'table' then  -- a foreign key stays as it is; the client is told all the same
+    announce(fields['client'] or '', id, 'failed', terms.error, false)
+    return 'failed'
+  end
+  -- An earlier run's reason would make a late settle of this batch look like a replay.
   finish(id, fields['client'] or '', 'failed', terms.error, ttl_of(fields, terms.ttl_ms),
-    'attempt', attempt, 'worker', worker, 'batch', batch, 'batch_size', '1')
+    'attempt', attempt, 'worker', worker, 'batch', batch, 'batch_size', '1', 'reason', '')
   return 'failed'
 end

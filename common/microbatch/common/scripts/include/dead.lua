@@ -10,6 +10,7 @@ local function bury(flat, death, max_length)
   local letter = {'dead_token', death.token, 'dead_ms', int(now_ms), 'dead_worker', death.worker,
     'dead_batch', death.batch, 'dead_attempt', death.attempt, 'dead_error', death.error,
     'dead_digest', record[1] or '', 'dead_run', record[2] or '1'}
+  if #flat == 0 then flat = {'id', death.id} end  -- somebody deleted the entry
   for i = 1, math.min(#flat, FIELDS_LIMIT) do letter[#letter + 1] = flat[i] end
   local written = redis.pcall('XADD', Q .. 'dead', '*', unpack(letter))
   if type(written) == 'table' then

@@ -20,7 +20,7 @@ end
 local function conclude(id, state, token, expires_ms, lost_error, ttl_ms)
   if state ~= 'queued' and state ~= 'scheduled' then return nil end
   if not is_carried(id, state, token) then
-    call('HDEL', job_key(id), 'entry')  -- frees first, so that a full server lets it through
+    call('HDEL', job_key(id), 'entry', 'parked', 'due_ms')  -- frees first, so that a full server lets it through
     redis.pcall('ZREM', Q .. 'scheduled', id)
     finish(id, '', 'failed', lost_error, ttl_ms)
     return 'failed', lost_error

@@ -25,6 +25,11 @@ local function unpacked(text)
   return fields
 end
 
+-- Whether the set can take it; asked before the writes, because a job must not end half-way through them.
+local function can_park()
+  return type(redis.pcall('ZCARD', Q .. 'scheduled')) == 'number'
+end
+
 -- `fields` is the flat list of the entry that the promotion writes. More pairs may follow for the record.
 local function park(id, fields, due_ms, ...)
   call('HSET', job_key(id), 'state', 'scheduled', 'entry', 'scheduled', 'due_ms', int(due_ms),
