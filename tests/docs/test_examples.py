@@ -44,6 +44,13 @@ def test_the_class_with_setup_embeds_texts_and_fails_the_empty_one_alone(tmp_pat
     assert output.count("ValueError nothing to embed") == 1
 
 
+def test_the_flaky_service_is_asked_again_and_the_hopeless_one_given_up(tmp_path: Path) -> None:
+    output = run(sys.executable, str(EXAMPLES / "flaky_service.py"), cwd=tmp_path)
+
+    assert output.count("found in run 2") == 2
+    assert output.count("given up after 4 runs: an address must not be empty") == 1
+
+
 def test_the_web_endpoint_awaits_the_result_of_its_worker(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
