@@ -10,7 +10,7 @@ from microbatch.common.codec import encode_error
 from microbatch.common.errors import ProtocolError
 from microbatch.common.scripts import JobView
 from microbatch.common.states import JobState
-from microbatch.common.status import ErrorFacts, parse_status
+from microbatch.common.status import ErrorFacts, PastRun, parse_status
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
 MS = b"1767323045678"
@@ -69,3 +69,58 @@ def test_a_failed_job_tells_why() -> None:
 def test_a_record_that_nobody_of_us_wrote_is_a_protocol_error(record: dict[bytes, bytes]) -> None:
     with pytest.raises(ProtocolError):
         parse_status("q/a", view(record))
+
+
+def packed(*parts: bytes) -> bytes:
+    return b"".join(b"%d:%b" % (len(part), part) for part in parts)
+
+
+def test_a_plain_job_is_in_its_first_run_and_has_no_history() -> None:
+    status = parse_status("q/a", view({b"state": b"queued"}))
+
+    assert (status.run, status.history, status.due_at, status.last_error) == (1, (), None, None)
+
+
+def test_a_retried_job_tells_when_it_is_due_and_why_it_waits() -> None:
+    record = {b"state": b"scheduled", b"due_ms": MS, b"last_error": encode_error("ValueError", "bad")}
+    status = parse_status("q/a", view(record, attempt=1))
+
+    assert (status.state, status.due_at, status.attempt) == (JobState.SCHEDULED, MOMENT, 1)
+    assert status.last_error == ErrorFacts("ValueError", "bad", "")
+    assert status.error is None
+
+
+def test_earlier_runs_are_told_in_their_order() -> None:
+    error = encode_error("ValueError", "a:b")
+    record = {b"state": b"queued", b"run": b"12"}
+    record |= {b"past_%d" % run: packed(b"failed", MS, b"%d" % run, error) for run in range(11, 0, -1)}
+    status = parse_status("q/a", view(record))
+
+    assert status.run == 12
+    assert [past.run for past in status.history] == list(range(1, 12))
+    assert status.history[1] == PastRun(2, JobState.FAILED, MOMENT, 2, ErrorFacts("ValueError", "a:b", ""))
+
+
+@pytest.mark.parametrize(
+    "past",
+    [
+        b"",
+        b"x",
+        b"6:faile",
+        b"6:failed",
+        b"99999999999:x",
+        packed(b"bogus"),
+        packed(b"failed", b"x", b"1", b""),
+        packed(b"failed", MS, b"1", b"\xc1"),
+        packed(b"failed", MS, b"1", b"\xc0"),
+        b":",
+        b"-1:x",
+    ],
+)
+def test_a_damaged_history_is_told_as_such_or_as_little_as_it_says(past: bytes) -> None:
+    record = {b"state": b"queued", b"past_1": past, b"past_x": b"", b"past_01": b""}
+    if past == b"6:failed":
+        assert parse_status("q/a", view(record)).history == (PastRun(1, JobState.FAILED, None, 0, None),)
+    else:
+        with pytest.raises(ProtocolError):
+            parse_status("q/a", view(record))

@@ -46,21 +46,40 @@ FINAL_STATES = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLE
 class JobEvent(StrEnum):
     """What happens to a job."""
 
+    PROMOTED = "promoted"
+    """Its time has come."""
     CLAIMED = "claimed"
     HANDED_BACK = "handed back"
     TAKEN_OVER = "taken over"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    RETRIED = "retried"
+    """Its run failed, and another one follows."""
+    CANCELLED = "cancelled"
+    EXPIRED = "expired"
+    """Its deadline passed before it was started."""
     LOST = "lost"
-    """Its entry is gone although it has no result: an operator, or a server that lost data."""
+    """What carries it is gone although it has no result: an operator, or a server that lost data."""
+    REDRIVEN = "redriven"
+    """An operator opened its next run: the one way out of a final state."""
 
 
 TRANSITIONS: Mapping[tuple[JobState, JobEvent], JobState] = {
+    (JobState.SCHEDULED, JobEvent.PROMOTED): JobState.QUEUED,
+    (JobState.SCHEDULED, JobEvent.CANCELLED): JobState.CANCELLED,
+    (JobState.SCHEDULED, JobEvent.EXPIRED): JobState.EXPIRED,
+    (JobState.SCHEDULED, JobEvent.LOST): JobState.FAILED,
     (JobState.QUEUED, JobEvent.CLAIMED): JobState.RUNNING,
+    (JobState.QUEUED, JobEvent.CANCELLED): JobState.CANCELLED,
+    (JobState.QUEUED, JobEvent.EXPIRED): JobState.EXPIRED,
     (JobState.QUEUED, JobEvent.LOST): JobState.FAILED,
     (JobState.RUNNING, JobEvent.HANDED_BACK): JobState.QUEUED,
     (JobState.RUNNING, JobEvent.TAKEN_OVER): JobState.QUEUED,
     (JobState.RUNNING, JobEvent.SUCCEEDED): JobState.SUCCEEDED,
     (JobState.RUNNING, JobEvent.FAILED): JobState.FAILED,
+    (JobState.RUNNING, JobEvent.RETRIED): JobState.SCHEDULED,
+    (JobState.RUNNING, JobEvent.CANCELLED): JobState.CANCELLED,
+    (JobState.RUNNING, JobEvent.EXPIRED): JobState.EXPIRED,
     (JobState.RUNNING, JobEvent.LOST): JobState.FAILED,
+    (JobState.FAILED, JobEvent.REDRIVEN): JobState.QUEUED,
 }

@@ -6,18 +6,23 @@ Rule: parsing is pure and total; a field that is missing or that no version of m
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from microbatch.common.codec import decode
 from microbatch.common.errors import ProtocolError
+from microbatch.common.netstrings import read_netstrings
 from microbatch.common.states import JobState
 
 if TYPE_CHECKING:
     from microbatch.common.scripts import JobView
 
-__all__ = ["ErrorFacts", "JobStatus", "parse_error", "parse_status"]
+__all__ = ["ErrorFacts", "JobStatus", "PastRun", "parse_error", "parse_status"]
+
+_PAST = re.compile(rb"past_([1-9][0-9]{0,8})")
+_PAST_FIELDS = (b"state", b"finished_ms", b"attempts", b"error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,25 @@ class ErrorFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class PastRun:
+    """How an earlier run of a job ended, before an operator opened the next one.
+
+    Attributes:
+        run: Which run it was, from 1.
+        state: Its final state.
+        finished_at: When it reached that.
+        attempts: How many attempts it had.
+        error: Why it failed; None in every other state.
+    """
+
+    run: int
+    state: JobState
+    finished_at: datetime | None
+    attempts: int
+    error: ErrorFacts | None
+
+
+@dataclass(frozen=True, slots=True)
 class JobStatus:
     """One look at a job. Times are aware UTC datetimes by Redis's clock; what is not known is None.
 
@@ -50,6 +74,10 @@ class JobStatus:
         batch_id: The batch in which it runs or ran.
         batch_size: How many jobs that batch had.
         error: Why it failed; None in every other state.
+        last_error: Why its last attempt failed that was followed by another one; None where there was none.
+        due_at: When a scheduled job may run; None in every other state.
+        run: Which run this is: 1, and one more each time that an operator gave the failed job another.
+        history: How the runs before it ended, the first one first.
     """
 
     id: str
@@ -62,6 +90,10 @@ class JobStatus:
     batch_id: str | None
     batch_size: int | None
     error: ErrorFacts | None
+    last_error: ErrorFacts | None = None
+    due_at: datetime | None = None
+    run: int = 1
+    history: tuple[PastRun, ...] = ()
 
 
 def parse_error(value: Any) -> ErrorFacts:
@@ -89,6 +121,7 @@ def parse_status(job_id: str, view: JobView) -> JobStatus:
     except ValueError:  # UnicodeDecodeError is one
         raise ProtocolError(f"job {job_id} has a record without a valid state") from None
     error = record.get(b"error") if state is JobState.FAILED else None
+    last_error = record.get(b"last_error")
     held = state is JobState.QUEUED and view.worker != ""
     return JobStatus(
         id=job_id,
@@ -101,6 +134,31 @@ def parse_status(job_id: str, view: JobView) -> JobStatus:
         batch_id=(view.batch or None) if held else _text(record, b"batch"),
         batch_size=(view.batch_size or None) if held else _number(record, b"batch_size"),
         error=None if error is None else parse_error(decode(error)),
+        last_error=None if last_error is None else parse_error(decode(last_error)),
+        due_at=_moment(_number(record, b"due_ms")) if state is JobState.SCHEDULED else None,
+        run=_number(record, b"run") or 1,
+        history=_history(record),
+    )
+
+
+def _history(record: dict[bytes, bytes]) -> tuple[PastRun, ...]:
+    runs = sorted(int(match[1]) for match in map(_PAST.fullmatch, record) if match)
+    return tuple(_past_run(run, record[b"past_%d" % run]) for run in runs)
+
+
+def _past_run(run: int, packed: bytes) -> PastRun:
+    fields = dict(zip(_PAST_FIELDS, read_netstrings(packed), strict=False))
+    try:
+        state = JobState(fields.get(b"state", b"").decode())
+    except ValueError:
+        raise ProtocolError(f"run {run} of a job has no valid state") from None
+    error = fields.get(b"error") if state is JobState.FAILED else None
+    return PastRun(
+        run,
+        state,
+        _moment(_number(fields, b"finished_ms")),
+        _number(fields, b"attempts") or 0,
+        parse_error(decode(error)) if error else None,
     )
 
 

@@ -18,6 +18,7 @@ local worker, batch = ARGV[1], ARGV[2]
 local max_size, max_wait_us, max_bytes = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local batches = Q .. 'batches:' .. worker
 local LOOK_US = 1000000
+local AHEAD_US = 5000  -- what this very call promotes may get an id after its `now`
 local FIRST_READ = 16  -- then sizes are known, and a batch of large payloads stops near max_batch_bytes
 local CLEARED_LIMIT = 256  -- a call clears no more tombstoned entries than this; the next one goes on
 
@@ -213,7 +214,7 @@ end
 if oldest then
   local age_us = now_us - entry_ms(oldest[1]) * 1000
   local enough = waiting - tombstones >= max_size
-  if enough or age_us >= max_wait_us or age_us < 0 then  -- an id in the future counts as due
+  if enough or age_us >= max_wait_us or age_us < -AHEAD_US then  -- an id in the future counts as due
     local failed = take('main', max_size)
     if failed then return failed end
     if #tokens > 0 then return close_main() end
