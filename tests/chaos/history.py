@@ -33,6 +33,8 @@ class What(StrEnum):
     """A processor was given it; `by` is the process."""
     SEEN = "seen"
     """Somebody got or read its outcome."""
+    MISSING = "missing"
+    """After it was accepted, somebody was told that there is no such job."""
     TOLD = "told"
     """Its outcome was announced; `by` is the channel."""
     FINAL = "final"
@@ -75,7 +77,7 @@ class Verdict:
     """What a history comes to.
 
     Attributes:
-        lost: Accepted, and without an outcome.
+        lost: Accepted, and without an outcome; or somebody was told that it does not exist.
         duplicated: Announced more than once on one channel.
         crossed: A result that its own payload does not give.
         overwritten: Known with one outcome and with another one.
@@ -133,8 +135,8 @@ def _judge_fate(job: str, fate: set[What], verdict: Verdict) -> None:
     is_alive = bool(fate & {What.BEGAN, What.SEEN, What.TOLD, What.FINAL})
     if What.ACCEPTED in fate:
         verdict.accepted += 1
-        if What.FINAL not in fate:
-            verdict.lost.append(f"{job} was accepted and has no outcome: {_listed(fate)}")
+        if What.FINAL not in fate or What.MISSING in fate:
+            verdict.lost.append(f"{job} was accepted and cannot be found: {_listed(fate)}")
     elif is_alive and What.SUBMITTED not in fate:
         verdict.unexpected.append(f"{job} was never submitted: {_listed(fate)}")
     elif is_alive and What.REFUSED in fate and What.UNKNOWN not in fate:

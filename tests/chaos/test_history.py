@@ -70,6 +70,10 @@ def lose(story: Story, job: str) -> None:
     story.drop(What.FINAL, job)
 
 
+def deny(story: Story, job: str) -> None:
+    story.add(What.MISSING, job)
+
+
 def announce_again(story: Story, job: str) -> None:
     for _ in range(2):
         story.add(What.TOLD, job, story.outcome(job), by="c9")
@@ -113,6 +117,7 @@ def leave_half_way(story: Story, job: str) -> None:
 
 HARMS: dict[Callable[[Story, str], None], str] = {
     lose: "lost",
+    deny: "lost",
     leave_half_way: "lost",
     announce_again: "duplicated",
     overwrite: "overwritten",

@@ -1,0 +1,76 @@
+"""What each process of a chaos run writes down: one line per event, in a file of its own.
+
+Rule: a line is written with one `write` before anything else happens, so that a process that is killed has
+said everything up to then. A torn last line is the mark of that death and is passed over.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tests.chaos.history import Event, Outcome, What
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["FOLDER_VARIABLE", "Journal", "Line", "read_journals"]
+
+FOLDER_VARIABLE = "CHAOS_FOLDER"
+ODD = "odd"
+"""Something that is no event of a job and that nobody expects: the text says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line, read back; `at_s` is the wall clock's time, which all processes and Redis share here."""
+
+    at_s: float
+    what: str
+    job: str
+    by: str
+    outcome: Outcome | None
+
+    def event(self) -> Event | None:
+        return None if self.what == ODD else Event(What(self.what), self.job, self.by, self.outcome)
+
+
+class Journal:
+    """Appends to `<folder>/<writer>-<pid>.jsonl`."""
+
+    def __init__(self, folder: Path, writer: str) -> None:
+        self.by = f"{writer}-{os.getpid()}"
+        self._file = os.open(folder / f"{self.by}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def note(self, what: What, job: str, outcome: Outcome | None = None, *, by: str | None = None) -> None:
+        self._write(what.value, job, self.by if by is None else by, outcome)
+
+    def odd(self, text: str) -> None:
+        """Note what nobody expected."""
+        self._write(ODD, text, self.by, None)
+
+    def _write(self, what: str, job: str, by: str, outcome: Outcome | None) -> None:
+        ending = None if outcome is None else [outcome.state, outcome.value]
+        os.write(self._file, json.dumps([time.time(), what, job, by, ending]).encode() + b"\n")
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+def read_journals(folder: Path, pattern: str = "*.jsonl") -> Iterator[Line]:
+    """Every line of every journal; the order between files means nothing."""
+    for path in sorted(folder.glob(pattern)):
+        for text in path.read_bytes().splitlines():
+            try:
+                at_s, what, job, by, ending = json.loads(text)
+            except ValueError:
+                continue
+            yield Line(at_s, what, job, by, None if ending is None else _outcome(*ending))
+
+
+def _outcome(state: str, value: Any) -> Outcome:
+    return Outcome(state, value)

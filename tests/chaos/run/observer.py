@@ -1,0 +1,102 @@
+"""Looks on without taking part: what is announced, whether a queue is quiet, what the records say.
+
+Rule: it talks to the server itself and passes no link. It may miss announcements (its connection is killed
+like any other), which hides nothing: what is announced twice while it listens is heard twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisError
+from tests.chaos.history import Outcome, What
+from tests.chaos.run.workload import QUEUES
+
+from microbatch.common.codec import decode, unpacker
+from microbatch.common.keys import LANES, QueueKeys
+from microbatch.common.states import FINAL_STATES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from tests.chaos.run.journal import Journal
+
+__all__ = ["Observer"]
+
+RETRY_S = 0.02
+CHUNK = 500
+
+
+class Observer:
+    """One pair of eyes."""
+
+    def __init__(self, admin: Any, journal: Journal) -> None:
+        self._admin = admin
+        self._journal = journal
+
+    async def listen(self) -> None:
+        """Note every announcement, until cancelled."""
+        while True:
+            pubsub = self._admin.pubsub()
+            try:
+                await pubsub.psubscribe(*(QueueKeys(queue).reply_channel("*") for queue in QUEUES))
+                while True:
+                    message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=1.0)
+                    if message is not None:
+                        self._hear(message["channel"].decode(), message["data"])
+            except (RedisError, OSError):
+                await asyncio.sleep(RETRY_S)
+            finally:
+                await pubsub.aclose()
+
+    def _hear(self, channel: str, data: bytes) -> None:
+        queue = channel.split("{", 1)[1].split("}", 1)[0]
+        parts = unpacker()
+        parts.feed(data)
+        for local, state, value in parts:
+            self._journal.note(What.TOLD, f"{queue}/{local}", outcome_of(state, value), by=channel)
+
+    async def is_quiet(self) -> bool:
+        """Whether no queue holds a job that is not final."""
+        for queue in QUEUES:
+            keys = QueueKeys(queue)
+            if await self._admin.exists(
+                *(keys.batches(name) for name in await self._workers(keys)), keys.scheduled
+            ):
+                return False
+            for lane in LANES:
+                if await self._admin.xlen(keys.lane(lane)):
+                    return False
+        return True
+
+    async def _workers(self, keys: QueueKeys) -> list[str]:
+        return [name.decode() for name in await self._admin.zrange(keys.workers, 0, -1)]
+
+    async def records(self, job_ids: Iterable[str]) -> dict[str, tuple[Outcome, float]]:
+        """The outcome of each of these jobs that has one, and when that was."""
+        found = {}
+        for chunk in _chunks(list(job_ids)):
+            async with self._admin.pipeline(transaction=False) as pipeline:
+                for job_id in chunk:
+                    queue, _, local = job_id.partition("/")
+                    pipeline.hmget(QueueKeys(queue).job(local), "state", "result", "error", "finished_ms")
+                for job_id, (state, result, error, finished_ms) in zip(
+                    chunk, await pipeline.execute(), strict=True
+                ):
+                    if state is not None and state.decode() in FINAL_STATES:
+                        value = decode(result if result is not None else error) if result or error else None
+                        found[job_id] = outcome_of(state.decode(), value), int(finished_ms) / 1000
+        return found
+
+
+def outcome_of(state: str, value: Any) -> Outcome:
+    """As clients see it."""
+    if state == "succeeded":
+        return Outcome(state, value)
+    return Outcome(state, value["type"] if state == "failed" else None)
+
+
+def _chunks(items: list[str]) -> Iterator[list[str]]:
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]

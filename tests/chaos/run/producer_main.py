@@ -1,0 +1,144 @@
+"""A producer of a chaos run: `python -m tests.chaos.run.producer_main SEED RATE_HZ`, until told to leave.
+
+Rule: what it is about to do is written down before it is done. A submit without an answer is noted as
+unknown, and half of those are submitted again under the same id, as users are told to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.chaos.history import Outcome, What
+from tests.chaos.run.journal import FOLDER_VARIABLE, Journal
+from tests.chaos.run.unit import GENERATION_VARIABLE
+from tests.chaos.run.workload import Task, task
+from tests.chaos.worker_main import end_with_parent
+
+from microbatch.producer import (
+    AsyncClient,
+    AsyncJobHandle,
+    ConnectionFailed,
+    JobError,
+    JobFailed,
+    MicrobatchError,
+    QueueFull,
+    ResultNotFound,
+    ResultTimeout,
+    ServerFull,
+    SubmitTimeout,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+__all__ = ["await_outcome"]
+
+BURST_S = 0.05
+OPEN_LIMIT = 400
+RESULT_S = 60.0
+PAUSE_S = 0.2
+CLOSED_S = 3.0
+
+
+async def await_outcome(job: AsyncJobHandle, journal: Journal) -> None:
+    """Wait for a job that was accepted, however long Redis is away, and note how it ended."""
+    while True:
+        try:
+            outcome = Outcome("succeeded", await job.result(timeout_s=RESULT_S))
+        except JobFailed as failed:
+            outcome = Outcome("failed", failed.error_type)
+        except ResultNotFound:
+            journal.note(What.MISSING, job.id)
+            return
+        except JobError as error:
+            outcome = Outcome(type(error).__name__.removeprefix("Job").lower(), None)
+        except ConnectionFailed:
+            await asyncio.sleep(PAUSE_S)
+            continue
+        except ResultTimeout:
+            journal.odd(f"no result within {RESULT_S:g} s for {job.id}")
+            return
+        except MicrobatchError as error:
+            journal.odd(f"{type(error).__name__} for {job.id}: {error}")
+            return
+        journal.note(What.SEEN, job.id, outcome)
+        return
+
+
+class Producer:
+    """Submits at a rate, in bursts."""
+
+    def __init__(self, client: AsyncClient, journal: Journal, seed: int) -> None:
+        self._client = client
+        self._journal = journal
+        self._seed = seed
+        self._generation = int(os.environ[GENERATION_VARIABLE])
+        self._number = 0
+        self._room = asyncio.Semaphore(OPEN_LIMIT)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.leaving = asyncio.Event()
+
+    async def run(self, rate_hz: float) -> None:
+        chance = random.Random(f"{self._seed} {self._generation}")
+        most = max(2, round(2 * rate_hz * BURST_S))
+        while not self.leaving.is_set():
+            for _ in range(chance.randrange(1, most)):
+                await self._room.acquire()
+                self._number += 1
+                self._spawn(self._submit(task(self._seed, self._generation, self._number), chance.random()))
+            await asyncio.sleep(BURST_S)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSED_S)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        running = asyncio.create_task(work)
+        self._tasks.add(running)
+        running.add_done_callback(self._done)
+
+    def _done(self, ended: asyncio.Task[None]) -> None:
+        self._tasks.discard(ended)
+        self._room.release()
+        if not ended.cancelled() and (error := ended.exception()) is not None:
+            self._journal.odd(f"{type(error).__name__} in a submit: {error}")
+
+    async def _submit(self, one: Task, chance: float) -> None:
+        self._journal.note(What.SUBMITTED, one.job_id)
+        timeout_s = 0.3 if chance < 0.2 else None
+        is_stubborn = chance < 0.1 or chance > 0.5
+        while not self.leaving.is_set():
+            try:
+                job = await self._client.submit(one.queue, one.payload, job_id=one.local, timeout_s=timeout_s)
+            except (ConnectionFailed, SubmitTimeout):
+                self._journal.note(What.UNKNOWN, one.job_id)
+            except (QueueFull, ServerFull):
+                self._journal.note(What.REFUSED, one.job_id)
+            except MicrobatchError as error:
+                self._journal.note(What.UNKNOWN, one.job_id)
+                self._journal.odd(f"{type(error).__name__} at submit: {error}")
+            else:
+                self._journal.note(What.ACCEPTED, one.job_id)
+                if chance > 0.6:
+                    await await_outcome(job, self._journal)
+                return
+            if not is_stubborn:
+                return
+            await asyncio.sleep(PAUSE_S)
+
+
+async def _main(seed: int, rate_hz: float) -> None:
+    journal = Journal(Path(os.environ[FOLDER_VARIABLE]), "producer")
+    async with AsyncClient() as client:
+        producer = Producer(client, journal, seed)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, producer.leaving.set)
+        await producer.run(rate_hz)
+
+
+if __name__ == "__main__":
+    end_with_parent()
+    asyncio.run(_main(int(sys.argv[1]), float(sys.argv[2])))

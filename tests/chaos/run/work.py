@@ -1,0 +1,70 @@
+"""The processors of a chaos run: good ones, and those who raise, die and miscount, as the payload says.
+
+Rule: what they do depends on the payload alone, and each run of each job is written down before it begins.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.history import What
+from tests.chaos.processors import digest
+from tests.chaos.run.journal import FOLDER_VARIABLE, Journal
+
+from microbatch.worker import Batch, batch_processor
+
+__all__ = ["Poison", "mixed", "raising", "short"]
+
+CRASH_CODE = 9
+
+_journal = Journal(Path(os.environ.get(FOLDER_VARIABLE, "/tmp")), "worker")  # noqa: S108 - only where imported bare
+
+
+class Poison(Exception):
+    """What a processor raises for a poisonous payload."""
+
+
+def _begin(batch: Batch[Any]) -> list[str]:
+    for job in batch:
+        _journal.note(What.BEGAN, job.id)
+    return [payload["do"] for payload in batch.payloads]
+
+
+def _busy_s(batch: Batch[Any]) -> float:
+    busy_ms: int = max(payload["ms"] for payload in batch.payloads)
+    return busy_ms / 1000
+
+
+@batch_processor(queue="mixed")
+async def mixed(batch: Batch[Any]) -> list[Any]:
+    """Some jobs are slow, some fail, and some kill the process."""
+    doings = _begin(batch)
+    if "crash" in doings:
+        os._exit(CRASH_CODE)
+    await asyncio.sleep(_busy_s(batch))
+    return [
+        ValueError(str(payload["n"])) if payload["do"] == "fails" else digest(payload)
+        for payload in batch.payloads
+    ]
+
+
+@batch_processor(queue="raising")
+def raising(batch: Batch[Any]) -> list[Any]:
+    """Raises for the whole batch where one payload is poison; runs in a thread."""
+    doings = _begin(batch)
+    time.sleep(_busy_s(batch))
+    if "poison" in doings:
+        raise Poison("one of these")
+    return [digest(payload) for payload in batch.payloads]
+
+
+@batch_processor(queue="short")
+async def short(batch: Batch[Any]) -> dict[str, Any]:
+    """Answers by id, and forgets those who ask for it."""
+    _begin(batch)
+    await asyncio.sleep(_busy_s(batch))
+    return {job.id: digest(job.payload) for job in batch if job.payload["do"] != "short"}

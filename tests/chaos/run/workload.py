@@ -1,0 +1,77 @@
+"""The jobs of a chaos run: what each asks its processor to do, and what has to become of it.
+
+Rule: everything follows from the seed, the producer's generation and the job's number, so that a run can be
+repeated and every process knows the same. Pure; the doing is in `work.py`.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from tests.chaos.history import Wanted
+from tests.chaos.processors import digest
+
+__all__ = ["QUEUES", "Landed", "Task", "task", "wanted"]
+
+QUEUES = ("mixed", "raising", "short")
+"""One for each way to harm a batch: die, raise for all of it, answer too little."""
+
+_KINDS = {
+    # queue: kinds and how often they come
+    "mixed": {"good": 900, "slow": 40, "fails": 60, "crash": 1},
+    "raising": {"good": 90, "poison": 10},
+    "short": {"good": 90, "short": 10},
+}
+_SHARES = {"mixed": 8, "raising": 1, "short": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """What the product can do by now: expectations grow with it.
+
+    Attributes:
+        bisect: A batch whose processor raised is run again in halves, so that only the culprits fail.
+    """
+
+    bisect: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One job, before it is submitted."""
+
+    queue: str
+    local: str
+    payload: dict[str, Any]
+
+    @property
+    def job_id(self) -> str:
+        return f"{self.queue}/{self.local}"
+
+
+def task(seed: int, generation: int, number: int) -> Task:
+    """The job with that number."""
+    chance = random.Random(f"{seed} {generation} {number}")
+    queue = chance.choices(QUEUES, [_SHARES[queue] for queue in QUEUES])[0]
+    kind = chance.choices(list(_KINDS[queue]), list(_KINDS[queue].values()))[0]
+    busy_ms = chance.randrange(200, 900) if kind == "slow" else chance.choice((0, 0, 0, 1, 5, 30))
+    local = f"{generation}-{number}-{kind}"
+    return Task(queue, local, {"n": f"{seed}-{local}", "do": kind, "ms": busy_ms})
+
+
+def wanted(one: Task, landed: Landed) -> Wanted:
+    """What may become of it."""
+    mates = {
+        "mixed": {"succeeded"},
+        "raising": {"succeeded"} if landed.bisect else {"succeeded", "failed:Poison"},
+        "short": {"succeeded", "failed:ResultMismatch"},  # nobody can tell whose answer is missing
+    }
+    own = {
+        "fails": {"failed:ValueError"},
+        "crash": {"failed:WorkerLost"},
+        "poison": {"failed:Poison"},
+        "short": {"failed:ResultMismatch"},
+    }
+    return Wanted(digest(one.payload), frozenset(own.get(one.payload["do"], mates[one.queue])))
