@@ -111,3 +111,21 @@ async def test_results_too_large_for_one_reply_are_read_in_several(redis_url: st
 
         assert len(finished) == 40
         assert {len(await job.result()) for job in finished} == {400_000}
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_a_line_that_was_reset_while_it_lay_idle_is_replaced_on_every_loop(redis_url: str, loop: str) -> None:
+    factory = asyncio.new_event_loop if loop == "asyncio" else pytest.importorskip("uvloop").new_event_loop
+
+    async def ask_twice() -> None:
+        connection = Connection(Endpoint(redis_url, 5.0, "test"))
+        assert await connection.execute("PING") == b"PONG"
+        lines: Any = connection._lines
+        for line in lines._free:
+            line._writer.transport.abort()  # as a reset does, and unlike an orderly end
+        await asyncio.sleep(0)
+        assert await connection.execute("PING") == b"PONG"
+        await connection.close()
+
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(ask_twice())

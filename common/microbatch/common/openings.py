@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import hiredis
 from redis.asyncio import connection as aioconnection
+from redis.exceptions import ConnectionError as LostConnection
 
 from microbatch.common.endpoint import refused_url
 from microbatch.common.redis_errors import FOREIGN_ERRORS
@@ -30,11 +31,18 @@ if TYPE_CHECKING:
 __all__ = ["Opening", "ToPrimary", "ToServer", "line_options"]
 
 
-class _Packing:
+class _Packing(aioconnection.AbstractConnection):
     """Encode commands in C: redis-py's asyncio connections do it in Python, per argument."""
 
     def pack_command(self, *args: Any) -> list[bytes]:
         return [hiredis.pack_command(args)]
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: FBT001, FBT002 - as redis-py's
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as error:
+            # What uvloop raises where asyncio has an OSError: the line was reset a moment ago.
+            raise LostConnection(f"the connection is closed: {error}") from error
 
 
 class _Tcp(_Packing, aioconnection.Connection):

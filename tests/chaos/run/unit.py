@@ -115,3 +115,5 @@ class Unit:
         """End it for good."""
         self._stopping = True
         self.send(signal.SIGKILL, "stop")
+        if self._process is not None:
+            self._process.wait()
