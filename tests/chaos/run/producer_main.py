@@ -23,6 +23,7 @@ from tests.chaos.worker_main import end_with_parent
 from microbatch.producer import (
     AsyncClient,
     AsyncJobHandle,
+    ClientClosed,
     ConnectionFailed,
     JobError,
     JobFailed,
@@ -61,6 +62,8 @@ async def await_outcome(job: AsyncJobHandle, journal: Journal) -> None:
         except ConnectionFailed:
             await asyncio.sleep(PAUSE_S)
             continue
+        except ClientClosed:  # this process leaves
+            return
         except ResultTimeout:
             journal.odd(f"no result within {RESULT_S:g} s for {job.id}")
             return
