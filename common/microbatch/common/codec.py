@@ -20,6 +20,7 @@ __all__ = ["MAX_DEPTH", "decode", "encode", "encode_error", "unpacker"]
 MAX_DEPTH = 100
 """The deepest nesting of lists and dicts that travels."""
 
+_PLAIN_DEPTH = 8  # how deep the quick look goes; what is nested deeper takes the long one
 _Trail = tuple[Any, Any] | None  # where a value is: (the trail to its container, its key or index there)
 _SCALARS = frozenset({type(None), bool, int, float, str, bytes})
 
@@ -46,7 +47,7 @@ def encode(value: Any, *, limit_bytes: int | None = None) -> bytes:
         PayloadError: Something inside cannot travel; the sentence names its type and place.
         PayloadTooLarge: The encoded value is above `limit_bytes`.
     """
-    if type(value) not in _SCALARS:
+    if type(value) not in _SCALARS and not _is_plain(value, _PLAIN_DEPTH):
         _check(value, None, 0)
     try:
         data: bytes = _per_thread.packer.pack(value)
@@ -61,10 +62,31 @@ def encode(value: Any, *, limit_bytes: int | None = None) -> bytes:
     return data
 
 
+def _is_plain(value: Any, depth: int) -> bool:
+    """Whether nothing in a value can be wrong: containers of the exact types, a few levels deep.
+
+    Most payloads are. It builds no trail, so it makes no garbage for a check that finds nothing.
+    """
+    kind = type(value)
+    if kind is dict:
+        for key, item in value.items():
+            if type(key) is not str or (
+                type(item) not in _SCALARS and not (depth and _is_plain(item, depth - 1))
+            ):
+                return False
+        return True
+    if kind is list or kind is tuple:
+        for item in value:
+            if type(item) not in _SCALARS and not (depth and _is_plain(item, depth - 1)):
+                return False
+        return True
+    return False
+
+
 def _check(value: Any, trail: _Trail, depth: int) -> None:
     """Walk containers: msgpack itself would let int keys through and name no place.
 
-    It runs for every payload, so it asks for exact types first and makes a sentence only for an error.
+    It runs for what `_is_plain` does not vouch for, and makes a sentence only for an error.
     """
     kind = type(value)
     if kind is dict or isinstance(value, dict):

@@ -33,6 +33,7 @@ __all__ = [
 
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,128}\Z")
 _BLOCK = 64
+_VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))  # two random bits behind the two fixed ones
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]")
 
 
@@ -96,10 +97,15 @@ def local_ids() -> Iterator[str]:
 
     Use an iterator up where it was made: one that crosses a fork repeats itself in the child.
     """
+    made_ms, stamp = 0, ""
     while True:
-        block = os.urandom(10 * _BLOCK)
-        for start in range(0, len(block), 10):
-            yield _uuid7(time.time_ns() // 1_000_000, int.from_bytes(block[start : start + 10], "big"))
+        block = os.urandom(10 * _BLOCK).hex()
+        for start in range(0, len(block), 20):
+            now_ms = time.time_ns() // 1_000_000
+            if now_ms != made_ms:
+                made_ms, stamp = now_ms, f"{now_ms:012x}7"
+            variant = _VARIANT[block[start + 3]]
+            yield f"{stamp}{block[start : start + 3]}{variant}{block[start + 4 : start + 19]}"
 
 
 def _uuid7(now_ms: int, random: int) -> str:

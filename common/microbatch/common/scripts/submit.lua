@@ -18,7 +18,7 @@
 local client, max_length, count = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local is_late = ARGV[4] ~= '' and now_ms > tonumber(ARGV[4])
 local NEW, SAME, CONFLICT, FULL, WRONG_TYPE, LATE = 0, 1, 2, 3, 4, 5
-local FIRST, WIDTH = 4, 4
+local FIRST, WIDTH, CHUNK = 4, 4, 1000
 local main = lane_key('main')
 
 local length = call('XLEN', main)
@@ -82,11 +82,25 @@ local function accept_with(options, id, digest, payload)
   return true
 end
 
+-- Nearly always no id of a call is known: one look for all of them then replaces one for each.
+local records, all_new = {}, true
+do
+  local seen = {}
+  for i = 1, count do
+    local record = job_key(ARGV[FIRST + (i - 1) * WIDTH + 1])
+    if seen[record] then all_new = false end
+    seen[record] = true
+    records[i] = record
+  end
+  for from = 1, count, CHUNK do
+    if call('EXISTS', unpack(records, from, math.min(from + CHUNK - 1, count))) > 0 then all_new = false end
+  end
+end
+
 for i = 1, count do
   local a = FIRST + (i - 1) * WIDTH
-  local id, digest = ARGV[a + 1], ARGV[a + 2]
-  local record = job_key(id)
-  if call('EXISTS', record) == 1 then
+  local id, digest, record = ARGV[a + 1], ARGV[a + 2], records[i]
+  if not all_new and call('EXISTS', record) == 1 then
     answer(i, known_code(record, digest))
   elseif is_late then
     answer(i, LATE)
