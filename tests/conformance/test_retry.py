@@ -167,3 +167,10 @@ async def test_a_full_server_still_retries_what_it_has(real_bench: Bench) -> Non
         assert again.attempt == 2
     finally:
         await bench.raw.config_set("maxmemory", 0)
+
+
+async def test_what_is_due_counts_as_waiting_before_anybody_promoted_it(bench: Bench) -> None:
+    await bench.submit(job("due", delay_ms=LATER_MS), job("later", delay_ms=LATER_MS))
+    await make_due(bench, "due")
+    status = await bench.queue()
+    assert (status.waiting, status.running, status.scheduled) == (1, 0, 1)

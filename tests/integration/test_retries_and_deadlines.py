@@ -98,6 +98,17 @@ async def test_a_retry_that_is_raised_repeats_the_whole_batch(client: AsyncClien
     assert sizes == [3, 3]
 
 
+async def test_a_burst_waits_for_the_retries_that_it_caused_and_not_for_what_is_delayed(
+    client: AsyncClient, redis_url: str
+) -> None:
+    flaky = await client.submit("work", 1)
+    delayed = await client.submit("work", 2, delay_s=600)
+    worker = Worker([failing(1, Retry(delay_s=0.5))], settings=quick(redis_url))
+    await asyncio.to_thread(worker.run, burst=True)
+    assert await flaky.result(timeout_s=5) == 2
+    assert (await delayed.status()).state is JobState.SCHEDULED
+
+
 async def test_a_job_past_its_deadline_is_never_processed(client: AsyncClient, redis_url: str) -> None:
     seen: list[Any] = []
 

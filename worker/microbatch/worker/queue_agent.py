@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -114,8 +115,8 @@ class QueueAgent:
         )
 
     async def is_dry(self) -> bool:
-        """Whether nothing waits and nothing is in flight here."""
-        if self.ledger.running:
+        """Whether nothing waits, nothing is in flight here, and no retry of ours is still to come."""
+        if self.ledger.running or time.monotonic() <= self._settler.retries_due_s:
             return False
         status = await self._parts.connection.run(
             queue_status(self.keys, heartbeat_limit_ms=round(self._parts.settings.heartbeat_limit_s * 1000))

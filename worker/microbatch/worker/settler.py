@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -63,10 +64,15 @@ class Settler:
         self._settings = settings
         self._ttl_ms = ttl_ms
         self.dropped = 0
+        self.retries_due_s = 0.0  # when the last retry that was written here is due, by the monotonic clock
 
     async def settle(self, facts: BatchFacts, outcomes: Sequence[Outcome], *, close: bool) -> None:
         """Write the outcomes of a batch; `close` where nothing of the batch is left afterwards."""
-        chunks = list(_chunks(self._judge(outcomes, facts.started_ms)))
+        judged = self._judge(outcomes, facts.started_ms)
+        delays_ms = [outcome.delay_ms for outcome in judged if outcome.state == "retry"]
+        if delays_ms:
+            self.retries_due_s = max(self.retries_due_s, time.monotonic() + max(delays_ms) / 1000)
+        chunks = list(_chunks(judged))
         for index, chunk in enumerate(chunks):
             last = close and index == len(chunks) - 1
             call = settle(

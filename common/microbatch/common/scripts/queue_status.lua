@@ -29,11 +29,13 @@ local function counted(...)
   return type(count) ~= 'table' and tonumber(count or 0) or 0
 end
 
+-- What is due waits for a worker, although the claim that promotes it has not come yet.
+local due = counted('ZCOUNT', Q .. 'scheduled', '-inf', int(now_ms))
 local settings = redis.call('HMGET', Q .. 'settings', 'max_batch_size', 'max_wait_ms')
 return {
-  waiting, math.max(0, length - waiting - tombstone_count()), counted('XLEN', Q .. 'dead'),
+  waiting + due, math.max(0, length - waiting - tombstone_count()), counted('XLEN', Q .. 'dead'),
   oldest_ms and math.max(0, now_ms - oldest_ms) or -1,
   redis.call('ZCOUNT', Q .. 'workers', int(now_ms - limit_ms), '+inf'),
   settings[1] or '', settings[2] or '',
-  counted('ZCARD', Q .. 'scheduled'), counted('HGET', Q .. 'counters', 'dead_trimmed'),
+  counted('ZCARD', Q .. 'scheduled') - due, counted('HGET', Q .. 'counters', 'dead_trimmed'),
 }
