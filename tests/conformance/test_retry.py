@@ -171,6 +171,6 @@ async def test_a_full_server_still_retries_what_it_has(real_bench: Bench) -> Non
 
 async def test_what_is_due_counts_as_waiting_before_anybody_promoted_it(bench: Bench) -> None:
     await bench.submit(job("due", delay_ms=LATER_MS), job("later", delay_ms=LATER_MS))
-    await make_due(bench, "due")
+    await bench.make_due("due")
     status = await bench.queue()
     assert (status.waiting, status.running, status.scheduled) == (1, 0, 1)

@@ -69,9 +69,6 @@ class Settler:
     async def settle(self, facts: BatchFacts, outcomes: Sequence[Outcome], *, close: bool) -> None:
         """Write the outcomes of a batch; `close` where nothing of the batch is left afterwards."""
         judged = self._judge(outcomes, facts.started_ms)
-        delays_ms = [outcome.delay_ms for outcome in judged if outcome.state == "retry"]
-        if delays_ms:
-            self.retries_due_s = max(self.retries_due_s, time.monotonic() + max(delays_ms) / 1000)
         chunks = list(_chunks(judged))
         for index, chunk in enumerate(chunks):
             last = close and index == len(chunks) - 1
@@ -86,6 +83,9 @@ class Settler:
             codes = await self._insist(call)
             if codes is not None:
                 self._note(facts, chunk, codes)
+        delays_ms = [outcome.delay_ms for outcome in judged if outcome.state == "retry"]
+        if delays_ms:  # counted from now, when Redis has begun to count
+            self.retries_due_s = max(self.retries_due_s, time.monotonic() + (max(delays_ms) + 1) / 1000)
 
     async def quarantine(self, facts: BatchFacts, entry: Entry, fault: Fault) -> None:
         """Move an entry that nothing can process to the dead stream."""
