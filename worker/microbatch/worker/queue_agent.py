@@ -116,12 +116,15 @@ class QueueAgent:
 
     async def is_dry(self) -> bool:
         """Whether nothing waits, nothing is in flight here, and no retry of ours is still to come."""
-        if self.ledger.running or time.monotonic() <= self._settler.retries_due_s:
+        if self._is_busy():
             return False
         status = await self._parts.connection.run(
             queue_status(self.keys, heartbeat_limit_ms=round(self._parts.settings.heartbeat_limit_s * 1000))
         )
-        return status.waiting == 0 and not self.ledger.running
+        return status.waiting == 0 and not self._is_busy()  # a whole batch may have come and gone meanwhile
+
+    def _is_busy(self) -> bool:
+        return self.ledger.running > 0 or time.monotonic() <= self._settler.retries_due_s
 
     async def stop_claiming(self) -> None:
         """Let the claim loop end; a claim that is on its way is awaited, and its batch still runs."""
