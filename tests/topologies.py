@@ -179,6 +179,8 @@ def sentinels_of(engine: str, folder: Path, *, count: int = 1) -> Iterator[Senti
         follow = ("--replicaof", f"127.0.0.1 {primary.port}")
         replica = start("replica", [server], *secrets, *follow, password=PASSWORD)
         wait_for(lambda: replica.client.info("replication")["master_link_status"] == "up", "replication")
+        primary.do("SET", "first", "write")
+        wait_for(lambda: primary.do("WAIT", 1, 50), "the replica's first acknowledgement")
         sentinels = []
         for number in range(count):
             config = folder / f"sentinel-{number}.conf"

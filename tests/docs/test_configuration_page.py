@@ -30,6 +30,7 @@ UNITS = {
     "executor": "",
     "max_batches_per_child": "batches",
     "max_batches": "batches",
+    "replicas": "replicas",
 }
 
 

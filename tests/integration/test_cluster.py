@@ -16,7 +16,7 @@ from microbatch.common.connection import BlockingConnection, Connection, Endpoin
 from microbatch.common.errors import ConnectionFailed, ServerError
 from microbatch.common.keys import QueueKeys
 from microbatch.common.subscription import Subscription
-from microbatch.producer import AsyncClient, ClientSettings
+from microbatch.producer import AsyncClient, ClientSettings, NotReplicated
 from microbatch.worker import Worker
 
 if TYPE_CHECKING:
@@ -60,6 +60,16 @@ async def test_whole_jobs_of_queues_on_every_node(cluster: Cluster) -> None:
             assert await client.map(queue, range(300), timeout_s=PATIENCE_S) == list(range(300))
         assert sorted(await client.queues()) == sorted(queues)
         assert (await client.queue_status(queues[0])).workers == 1
+
+
+async def test_replicas_are_waited_for_at_the_node_of_the_queue(cluster: Cluster) -> None:
+    with_replica, without = (cluster.queue_at(node, "safe") for node in cluster.nodes[:2])
+    settings = ClientSettings(redis_url=cluster.url, command_timeout_s=1)
+    async with AsyncClient(settings=settings) as client:
+        job = await client.submit(with_replica, 1, durability="replicated")
+        assert cluster.replica.do("KEYS", job.result_key) == [job.result_key.encode()]
+        with pytest.raises(NotReplicated):
+            await client.submit(without, 1, durability="replicated")
 
 
 async def test_scripts_are_loaded_at_the_node_that_does_not_know_them(cluster: Cluster) -> None:

@@ -83,6 +83,34 @@ class Connection:
         command = ("EVALSHA", call.script.sha, 1, call.prefix, *call.args)
         return call.parse(await self._insist(command, call.prefix, call.script, timeout_s))
 
+    async def run_replicated(
+        self, call: Call[T], replicas: int, *, answer_in_s: float, timeout_s: float
+    ) -> tuple[T, int]:
+        """Run a script as `run` does, and wait until replicas have all that it found or wrote.
+
+        Args:
+            call: What to run.
+            replicas: How many replicas to wait for.
+            answer_in_s: By then somebody wants to know; the replicas have a little less.
+            timeout_s: As for `run`.
+
+        Returns:
+            What the script answered, and how many replicas have it: too few where the time was over.
+        """
+        command = ("EVALSHA", call.script.sha, 1, call.prefix, *call.args)
+        errand: Errand[Lines] = Errand(command, call.prefix, call.script, replicas=replicas)
+        now_s = asyncio.get_running_loop().time
+        ends_s = now_s() + timeout_s
+        try:
+            async with asyncio.timeout(timeout_s / 2):
+                reply, reached = await self._attempt(errand, min(answer_in_s, timeout_s / 2))
+        except FOREIGN_ERRORS as error:
+            failed = error
+        else:
+            return call.parse(reply), int(reached)
+        reply, reached = await self._persist(errand, failed, ends_s, timeout_s)
+        return call.parse(reply), int(reached)
+
     async def execute(self, *command: str | bytes | float, timeout_s: float | None = None) -> Any:
         """Run one plain command that is safe to repeat; errors as in `run`.
 
@@ -121,21 +149,23 @@ class Connection:
                 raise translated(told, self.endpoint.shown) from told
             await asyncio.sleep(pause_s)
             try:
-                async with asyncio.timeout(min(left_s, limit_s / 2)):
-                    return await self._attempt(errand)
+                left_s = min(left_s, limit_s / 2)
+                async with asyncio.timeout(left_s):
+                    return await self._attempt(errand, left_s)
             except FOREIGN_ERRORS as error:
                 failed = error
                 # A time-out of ours says less than what went wrong before it.
                 told = told if isinstance(error, TimeoutError) else error
 
-    async def _attempt(self, errand: Errand[Lines]) -> Any:
+    async def _attempt(self, errand: Errand[Lines], left_s: float) -> Any:
         lines = errand.lines = errand.lines or self._lines or await self._look_up(errand.key)
-        if not errand.asking:
+        if not errand.asking and not errand.replicas:
             return await lines.send(*errand.command)
-        _, reply = await lines.converse(("ASKING",), errand.command)
-        if isinstance(reply, Exception):
-            raise reply
-        return reply
+        replies = await lines.converse(*errand.conversation(left_s))
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies[-2:] if errand.replicas else replies[-1]
 
     async def _look_up(self, key: str) -> Lines:
         """The lines to the node that has a key."""

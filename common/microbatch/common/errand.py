@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from microbatch.common.endpoint import backoff_s
+from microbatch.common.keys import FENCE
 from microbatch.common.redis_errors import Verdict, redirection, verdict
 
 if TYPE_CHECKING:
@@ -24,6 +25,10 @@ L = TypeVar("L")
 Command = tuple[str | bytes | float, ...]
 AT_ONCE = 3
 """So many redirections are followed without a pause; more are a cluster that has not agreed yet."""
+FENCE_MS = 1000
+SHARE_OF_WAITING = 0.8
+LATE_BY_S = 0.1
+"""A server ends a WAIT at its clock's next tick, of which it has ten in a second."""
 
 
 @dataclass(slots=True)
@@ -34,6 +39,7 @@ class Errand(Generic[L]):
         command: What to send.
         key: The key that it is about; empty where it has none.
         script: What to load where a server does not know it.
+        replicas: How many replicas are to have what it wrote before it is done.
         lines: Where the last attempt went, or the next one is bound to go; None: wherever the key lives.
         asking: Whether the next attempt follows an ASK.
         failures: How often it has failed.
@@ -45,6 +51,20 @@ class Errand(Generic[L]):
     lines: L | None = None
     asking: bool = False
     failures: int = 0
+    replicas: int = 0
+
+    def conversation(self, left_s: float) -> list[Command]:
+        """All that the next attempt sends; it must be answered in that time."""
+        said: list[Command] = [("ASKING",)] if self.asking else []
+        if self.replicas:
+            # All on one line: WAIT counts the replicas that have what this line wrote last. A script that
+            # finds its work done writes nothing, so the fence does: what was written before it counts too.
+            said.append(("SET", f"{self.key}{FENCE}", "", "PX", FENCE_MS))
+        said.append(self.command)
+        if self.replicas:
+            wait_s = left_s * SHARE_OF_WAITING - LATE_BY_S
+            said.append(("WAIT", self.replicas, max(1, round(wait_s * 1000))))
+        return said
 
     def judge(self, failed: BaseException, nodes: Nodes[L] | None) -> Verdict:
         """What to do about a failure; `lines` and `asking` say afterwards where the next attempt goes."""

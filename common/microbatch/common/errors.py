@@ -16,6 +16,7 @@ reach users only as `__cause__`; `redis_errors.py` is the one place that transla
     |   |-- SubmitTimeout         also a TimeoutError; whether it was accepted is unknown
     |   `-- PayloadError          also a ValueError
     |       `-- PayloadTooLarge
+    |-- NotReplicated             the job was accepted, but too few replicas have it yet
     |-- ConnectionFailed          also a ConnectionError; Redis did not answer in time
     |   `-- AuthenticationFailed  a wrong password, or a user without the rights
     |-- ServerError               Redis answered with an error that retrying cannot mend
@@ -43,6 +44,7 @@ __all__ = [
     "JobExpired",
     "JobFailed",
     "MicrobatchError",
+    "NotReplicated",
     "PayloadError",
     "PayloadTooLarge",
     "ProcessorError",
@@ -197,6 +199,33 @@ class PayloadTooLarge(PayloadError):
         super().__init__(f"the encoded value has {size_bytes:,} bytes, the limit is {limit_bytes:,}")
         self.size_bytes = size_bytes
         self.limit_bytes = limit_bytes
+
+
+class NotReplicated(MicrobatchError):
+    """Too few replicas confirmed a job in time. It **was accepted**, and runs unless the primary is lost now.
+
+    Submitting the same `job_id` with the same payload again adds nothing and waits for the replicas again.
+
+    Attributes:
+        job_id: The full id; None from `submit_many`.
+        wanted: How many replicas should have it.
+        reached: How many had confirmed it.
+        accepted: From `submit_many`: the handles of all jobs that were accepted, in order; else empty. Those
+            after them were not sent.
+    """
+
+    def __init__(
+        self, job_id: str | None, *, wanted: int, reached: int, accepted: tuple[object, ...] = ()
+    ) -> None:
+        what = f"job {job_id} was accepted, but" if job_id else "jobs were accepted, but"
+        replicas = "1 replica" if wanted == 1 else f"{wanted} replicas"
+        super().__init__(
+            f"{what} {reached} of {replicas} confirmed it in time; a submit with the same id waits again"
+        )
+        self.job_id = job_id
+        self.wanted = wanted
+        self.reached = reached
+        self.accepted = accepted
 
 
 class ConnectionFailed(MicrobatchError, ConnectionError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["GROUP", "KNOWN_QUEUES", "LANES", "QueueKeys"]
+__all__ = ["FENCE", "GROUP", "KNOWN_QUEUES", "LANES", "QueueKeys"]
 
 KNOWN_QUEUES = "mb:queues"
 """The set of queues that were ever used."""
@@ -19,6 +19,10 @@ GROUP = "workers"
 
 LANES = ("main", "front", "solo")
 """The streams of a queue: new jobs; handed back or taken over; to be run alone."""
+
+
+FENCE = "fence"
+"""Behind the prefix: a key that is written before a wait for replicas, and gone in a second."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,6 +158,12 @@ class ClientSettings(RedisSettings):
         "results sooner after a lost connection, more spares Redis.",
     )
 
+    replicas: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=1,
+        description='How many replicas must have a job that is submitted with `durability="replicated"`. '
+        "More survives the loss of more servers, and waits for the slowest of them.",
+    )
+
     def max_queue_length_for(self, queue: str) -> int:
         """The length limit of `queue`: its own, else the process-wide one."""
         return self.overrides_for(queue).max_queue_length or self.max_queue_length

@@ -20,6 +20,7 @@ from microbatch.common.errors import (
     ClientClosed,
     DuplicateJobId,
     MicrobatchError,
+    NotReplicated,
     ProtocolError,
     QueueFull,
     SubmitTimeout,
@@ -52,8 +53,13 @@ class Gate:
 
     mailbox: Mailbox
     submitter: Submitter
+    replicated: Submitter
     defaults: JobOptions
     max_payload_bytes: int
+
+    def submitter_for(self, terms: Terms) -> Submitter:
+        """Whose flights suit a call: jobs that wait for replicas must not hold the others up."""
+        return self.replicated if terms.replicated else self.submitter
 
     def options(self, terms: Terms) -> bytes:
         """What is said about every job of a call, encoded."""
@@ -155,22 +161,29 @@ class Admission:
         """Accept nothing more, and let what was handed over land, for at most that long."""
         self._closed = True
         await stop(*self._opening.values())
-        await asyncio.gather(*(gate.submitter.close(timeout_s) for gate in self._gates.values()))
+        gates = self._gates.values()
+        submitters = [submitter for gate in gates for submitter in (gate.submitter, gate.replicated)]
+        await asyncio.gather(*(submitter.close(timeout_s) for submitter in submitters))
 
     async def _open(self, mailbox: Mailbox) -> Gate:
         queue, settings = mailbox.keys.queue, self._settings
         await self._inbox.listen(mailbox)
         await self._connection.execute("SADD", KNOWN_QUEUES, queue)
-        submitter = Submitter(
-            self._connection,
-            ServerClock(self._connection, mailbox.keys),
-            mailbox.keys,
-            self._client,
-            max_queue_length=settings.max_queue_length_for(queue),
+        clock = ServerClock(self._connection, mailbox.keys)
+        submitter, replicated = (
+            Submitter(
+                self._connection,
+                clock,
+                mailbox.keys,
+                self._client,
+                max_queue_length=settings.max_queue_length_for(queue),
+                replicas=replicas,
+            )
+            for replicas in (0, settings.replicas)
         )
-        await submitter.clock.refresh()
+        await clock.refresh()
         defaults = JobOptions(ttl_ms=ttl_ms_of(settings.result_ttl_s_for(queue)))
-        return Gate(mailbox, submitter, defaults, settings.max_payload_bytes)
+        return Gate(mailbox, submitter, replicated, defaults, settings.max_payload_bytes)
 
     def _opened(self, queue: str, opening: asyncio.Task[Gate]) -> None:
         del self._opening[queue]
@@ -184,8 +197,9 @@ class Admission:
         job = gate.new_job(local, payload, gate.options(terms))
         known = gate.mailbox.open_ticket(local)
         ticket = known or gate.mailbox.own(local)
+        submitter = gate.submitter_for(terms)
         while True:
-            landing = await gate.submitter.send((job,), len(job.payload) + len(job.options), course.ends_s)
+            landing = await submitter.send((job,), len(job.payload) + len(job.options), course.ends_s)
             if landing is None:
                 return ticket
             if isinstance(landing, Exception):
@@ -195,6 +209,8 @@ class Admission:
                 # The first submit of this job may have been another client's: then nothing is pushed to us.
                 ticket.heard = NOT_REGISTERED
             if code in (SubmitCode.NEW, SubmitCode.SAME):
+                if landing.reached is not None:
+                    raise NotReplicated(ticket.id, wanted=submitter.replicas, reached=landing.reached)
                 return ticket
             if code is not SubmitCode.FULL:
                 raise refusal(ticket.id, code, self.patience_s(terms))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from microbatch.common import scripts
 from microbatch.common.clock import Deadline, SystemClock
-from microbatch.common.errors import ClientClosed, ProtocolError, QueueFull, ResultNotFound
+from microbatch.common.errors import ClientClosed, NotReplicated, ProtocolError, QueueFull, ResultNotFound
 from microbatch.common.identifiers import check_queue, split_job_id
 from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
 from microbatch.common.settings import ClientSettings, redact_url
@@ -100,7 +100,7 @@ class AsyncClient:
             job_id: The second half of the job's id; None: a fresh one. The same id with the same payload is
                 the same job, so that a submit can be repeated safely.
             **options: `on_full`, `timeout_s`, `headers`, `result_ttl_s`, `max_attempts`, `expires_in_s`,
-                `delay_s`, `run_at`: as `SubmitOptions` describes them.
+                `delay_s`, `run_at`, `durability`: as `SubmitOptions` describes them.
 
         Returns:
             The job's handle.
@@ -109,6 +109,7 @@ class AsyncClient:
             QueueFull: The queue holds `max_queue_length` jobs.
             SubmitTimeout: No answer within `timeout_s`. The job may have been accepted by then; it does not
                 appear later.
+            NotReplicated: Accepted, but too few replicas have it: `durability="replicated"`.
             DuplicateJobId: `job_id` is taken by a job with another payload.
             PayloadError: The payload (or headers) cannot travel; `PayloadTooLarge` where it is too large.
             ConnectionFailed: Redis did not answer within `command_timeout_s`.
@@ -156,6 +157,7 @@ class AsyncClient:
 
         Raises:
             QueueFull: Not all found room; `accepted` has the handles of those that did, in order.
+            NotReplicated: The same, where too few replicas have some of them.
             PayloadError: A payload cannot travel. Its chunk (at most 256 jobs) and all after it were not
                 sent; a note on the error says how many jobs were accepted before.
             MicrobatchError: As from `submit`, with such a note; jobs in the air may have been accepted too.
@@ -164,7 +166,7 @@ class AsyncClient:
         bulk = BulkSubmit(admission, queue, payloads, admission.terms(options))
         try:
             return [AsyncJobHandle(ticket) for ticket in await bulk.run()]
-        except QueueFull as full:
+        except (QueueFull, NotReplicated) as full:
             full.accepted = tuple(AsyncJobHandle(ticket) for ticket in bulk.accepted())
             raise
 

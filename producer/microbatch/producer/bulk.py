@@ -14,7 +14,7 @@ import contextlib
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from microbatch.common.errors import MicrobatchError, QueueFull, SubmitTimeout
+from microbatch.common.errors import MicrobatchError, NotReplicated, QueueFull, SubmitTimeout
 from microbatch.common.identifiers import local_ids
 from microbatch.common.scripts import NewJob, SubmitCode
 from microbatch.producer.admission import own_copy, pause_s, refusal
@@ -39,7 +39,7 @@ _ACCEPTED = (SubmitCode.NEW, SubmitCode.SAME)
 class _Chunk:
     """Jobs that travel together; `refused`: the indexes that found no room, None while in the air."""
 
-    __slots__ = ("jobs", "landed", "refused", "size_bytes", "tickets")
+    __slots__ = ("jobs", "landed", "reached", "refused", "size_bytes", "tickets")
 
     def __init__(self) -> None:
         self.jobs: list[NewJob] = []
@@ -47,6 +47,7 @@ class _Chunk:
         self.size_bytes = 0
         self.landed: asyncio.Future[Landing] | None = None
         self.refused: list[int] | None = None
+        self.reached: int | None = None  # how many replicas have them, where that is too few
 
     def accepted(self) -> list[Ticket]:
         if not self.refused:
@@ -81,6 +82,7 @@ class BulkSubmit:
         Raises:
             QueueFull: Some found no room (with `on_full="wait"`: until the time was over).
             SubmitTimeout: No answer in time.
+            NotReplicated: Too few replicas have some of them.
             PayloadError: A payload cannot travel; nothing of its chunk and after it was sent.
             MicrobatchError: Redis did not answer, or not as it should.
         """
@@ -95,7 +97,7 @@ class BulkSubmit:
                 raise self._full from None
             raise SubmitTimeout(self._queue, timeout_s or 0.0) from None
         except Exception as error:
-            if isinstance(error, QueueFull):
+            if isinstance(error, QueueFull | NotReplicated):
                 raise
             await self._land_rest()  # or the count would leave out what is in the air
             accepted = len(self.accepted())
@@ -116,7 +118,7 @@ class BulkSubmit:
         for chunk in self._encoded(gate):
             self._chunks.append(chunk)
             self._in_air.append(chunk)
-            chunk.landed = gate.submitter.send(chunk.jobs, chunk.size_bytes, self._ends_s)
+            chunk.landed = gate.submitter_for(self._terms).send(chunk.jobs, chunk.size_bytes, self._ends_s)
             await asyncio.sleep(0)  # lets it leave before the next one is encoded
             while len(self._in_air) >= AHEAD:
                 await self._land(gate)
@@ -154,9 +156,12 @@ class BulkSubmit:
             self._full = None
             again = [chunk.jobs[index] for index in chunk.refused or ()]
             size_bytes = sum(len(job.payload) for job in again)
-            chunk.landed = gate.submitter.send(again, size_bytes, self._ends_s)
+            chunk.landed = gate.submitter_for(self._terms).send(again, size_bytes, self._ends_s)
         self._in_air.popleft()
         chunk.jobs = []  # their payloads are not needed any more
+        if chunk.reached is not None:
+            await self._land_rest()
+            raise NotReplicated(None, wanted=gate.replicated.replicas, reached=chunk.reached)
 
     def _judge_next(self, chunk: _Chunk, landing: Landing) -> QueueFull | None:
         try:
@@ -189,6 +194,8 @@ class BulkSubmit:
         if landing is None:
             chunk.refused = []
             return None
+        if landing.reached is not None:
+            chunk.reached = landing.reached
         chunk.refused = [
             index for index, code in zip(sent, landing.codes, strict=True) if code not in _ACCEPTED
         ]

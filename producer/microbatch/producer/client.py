@@ -15,7 +15,7 @@ from itertools import islice
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
-from microbatch.common.errors import ClientClosed, MicrobatchError, QueueFull
+from microbatch.common.errors import ClientClosed, MicrobatchError, NotReplicated, QueueFull
 from microbatch.producer.async_client import HEARTBEAT_LIMIT_S, AsyncClient
 from microbatch.producer.handle import AsyncJobHandle, ticket_of
 from microbatch.producer.job_handle import JobHandle
@@ -102,7 +102,7 @@ class Client:
                 jobs += [JobHandle(self._portal, job) for job in self._portal.run(part)]
                 if not taken:
                     break
-        except QueueFull as full:
+        except (QueueFull, NotReplicated) as full:
             accepted = [JobHandle(self._portal, cast("AsyncJobHandle", job)) for job in full.accepted]
             full.accepted = (*jobs, *accepted)
             raise

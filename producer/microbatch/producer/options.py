@@ -15,9 +15,10 @@ from microbatch.common.scripts import JobOptions
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DEFAULT_TERMS", "OnFull", "SubmitOptions", "Terms", "terms_of", "ttl_ms_of"]
+__all__ = ["DEFAULT_TERMS", "Durability", "OnFull", "SubmitOptions", "Terms", "terms_of", "ttl_ms_of"]
 
 OnFull = Literal["raise", "wait"]
+Durability = Literal["fast", "replicated"]
 _MOST_S = 315_360_000
 _MOST_ATTEMPTS = 1_000
 
@@ -37,6 +38,8 @@ class SubmitOptions(TypedDict, total=False):
             ends as `expired`. None: no deadline.
         delay_s: Not to be run before that many seconds from now; None: at once. Not with `run_at`.
         run_at: Not to be run before this moment, an aware datetime, by Redis's clock.
+        durability: When the job counts as accepted: `fast` (the default), once the primary has it, or
+            `replicated`, once `ClientSettings.replicas` replicas have it as well; else `NotReplicated`.
     """
 
     on_full: OnFull
@@ -47,6 +50,7 @@ class SubmitOptions(TypedDict, total=False):
     expires_in_s: float | None
     delay_s: float | None
     run_at: datetime | None
+    durability: Durability
 
 
 class Terms(NamedTuple):
@@ -55,6 +59,7 @@ class Terms(NamedTuple):
     wait: bool = False
     timeout_s: float | None = None
     options: JobOptions | None = None
+    replicated: bool = False
 
 
 DEFAULT_TERMS = Terms()
@@ -77,6 +82,9 @@ def terms_of(options: SubmitOptions, *, max_headers_bytes: int) -> Terms:
     on_full = options.get("on_full", "raise")
     if on_full not in ("raise", "wait"):
         raise ValueError(f"on_full is 'raise' or 'wait', not {on_full!r}")
+    durability = options.get("durability", "fast")
+    if durability not in ("fast", "replicated"):
+        raise ValueError(f"durability is 'fast' or 'replicated', not {durability!r}")
     headers = options.get("headers")
     travelling = JobOptions(
         headers=encode(dict(headers), limit_bytes=max_headers_bytes) if headers else b"",
@@ -87,7 +95,7 @@ def terms_of(options: SubmitOptions, *, max_headers_bytes: int) -> Terms:
         due_ms=_due_ms(options),
     )
     wanted = None if travelling == JobOptions() else travelling
-    return Terms(on_full == "wait", options.get("timeout_s"), wanted)
+    return Terms(on_full == "wait", options.get("timeout_s"), wanted, durability == "replicated")
 
 
 def ttl_ms_of(ttl_s: float | None) -> str:

@@ -11,7 +11,7 @@ It never repeats a refused job: `admission.py` decides that.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from microbatch.common import scripts
@@ -37,10 +37,14 @@ GROUP = 32
 
 @dataclass(frozen=True, slots=True)
 class Mixed:
-    """Not every job was new: a code for each, and when room is likely where some found none."""
+    """Not every job was new: a code for each, and when room is likely where some found none.
+
+    Or too few replicas have them: `reached` says how many, and is None where that is no question.
+    """
 
     codes: list[SubmitCode]
     retry_after_s: float
+    reached: int | None = None
 
 
 Landing = Mixed | Exception | None
@@ -76,6 +80,7 @@ class Submitter:
         keys: The queue's keys.
         client: The client's id: who is told the results.
         max_queue_length: How many jobs the queue may hold.
+        replicas: How many replicas must have a job before it has landed.
     """
 
     def __init__(
@@ -86,8 +91,10 @@ class Submitter:
         client: str,
         *,
         max_queue_length: int,
+        replicas: int = 0,
     ) -> None:
         self.clock = clock
+        self.replicas = replicas
         self._connection = connection
         self._keys = keys
         self._client = client
@@ -172,7 +179,20 @@ class Submitter:
             max_queue_length=self._max_queue_length,
             not_after_ms=self.clock.at_ms(ends_s),
         )
-        return await self._connection.run(call, timeout_s=ends_s - self._loop.time())
+        left_s = ends_s - self._loop.time()
+        if not self.replicas:
+            return await self._connection.run(call, timeout_s=left_s)
+        return await self._carry_and_wait(call, parcels, left_s)
+
+    async def _carry_and_wait(
+        self, call: scripts.Call[scripts.SubmitReply], parcels: list[_Parcel], left_s: float
+    ) -> scripts.SubmitReply:
+        # Not longer than any of the callers waits for the answer.
+        callers_s = [parcel.ends_s - self._loop.time() for parcel in parcels if parcel.ends_s is not None]
+        reply, reached = await self._connection.run_replicated(
+            call, self.replicas, answer_in_s=min([left_s, *callers_s]), timeout_s=left_s
+        )
+        return reply if reached >= self.replicas else replace(reply, reached=reached)
 
     def _land_some(self, parcels: list[_Parcel]) -> None:
         """Answer callers in groups, a tick each: those who submit again at once form several flights then.
@@ -190,11 +210,14 @@ class Submitter:
             for parcel in parcels:
                 parcel.land(landing)
             return
-        if landing.codes is None:
+        reached = landing.reached
+        if landing.codes is None and reached is None:
             self._land_some(parcels)
             return
+        codes = landing.codes or [SubmitCode.NEW] * sum(parcel.count for parcel in parcels)
         first = 0
         for parcel in parcels:
-            codes = landing.codes[first : first + parcel.count]
+            own = codes[first : first + parcel.count]
             first += parcel.count
-            parcel.land(Mixed(codes, landing.retry_after_ms / 1000) if any(codes) else None)
+            mixed = any(own) or reached is not None
+            parcel.land(Mixed(own, landing.retry_after_ms / 1000, reached) if mixed else None)

@@ -88,10 +88,11 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class SubmitReply:
-    """`codes` is None where every job was new."""
+    """`codes` is None where every job was new; `reached` is set where too few replicas have them."""
 
     codes: list[SubmitCode] | None
     retry_after_ms: int
+    reached: int | None = None
 
 
 def submit(
