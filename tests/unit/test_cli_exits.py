@@ -46,6 +46,7 @@ def all_errors(
         (UsageError("no", ExitCode.NOT_FOUND), 3),
         (errors.ResultTimeout(JOB, 1), 4),
         (errors.SubmitTimeout("embed", 1), 4),
+        (errors.NotReplicated(JOB, wanted=1, reached=0), 4),
         (errors.ConnectionFailed("down"), 69),
         (errors.EmbeddedServerError("no program"), 69),
         (errors.ServerError("ERR"), 1),

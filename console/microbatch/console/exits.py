@@ -90,6 +90,7 @@ def _table() -> Iterator[tuple[type[Exception], ExitCode, str]]:
             "the job goes on: `microbatch result JOB_ID --wait` asks again",
         ),
         (errors.SubmitTimeout, ExitCode.TIMED_OUT, "submitting again with the same --job-id is safe"),
+        (errors.NotReplicated, ExitCode.TIMED_OUT, ""),  # its own sentence says what to do
         (errors.JobError, ExitCode.FAILED, ""),
         (errors.QueueFull, ExitCode.FAILED, "--timeout-s waits for room; more workers make it"),
         (errors.DuplicateJobId, ExitCode.FAILED, "use another --job-id"),
