@@ -14,6 +14,7 @@ from microbatch.common.clock import Deadline, SystemClock
 from microbatch.common.connection import Connection, Endpoint, backoff_s
 from microbatch.common.embedded import open_url
 from microbatch.common.errors import AuthenticationFailed, ConnectionFailed
+from microbatch.console.admin import Admin
 from microbatch.console.options import connection_options
 from microbatch.producer import AsyncClient, ClientSettings
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import AsyncIterator
 
-__all__ = ["connected"]
+__all__ = ["connected", "connected_admin"]
 
 LEAST_ATTEMPT_S = 0.2
 
@@ -34,12 +35,24 @@ async def connected(arguments: argparse.Namespace) -> AsyncIterator[AsyncClient]
         ConnectionFailed: Redis did not answer within `connect_timeout_s`.
         SettingsError: An option or a variable has a wrong value.
     """
+    async with _reached(arguments) as (url, settings), AsyncClient(url, settings=settings) as client:
+        yield client
+
+
+@asynccontextmanager
+async def connected_admin(arguments: argparse.Namespace) -> AsyncIterator[Admin]:
+    """The operators' client by the command's options; errors as from `connected`."""
+    async with _reached(arguments) as (url, settings), Admin(url, settings=settings) as admin:
+        yield admin
+
+
+@asynccontextmanager
+async def _reached(arguments: argparse.Namespace) -> AsyncIterator[tuple[str, ClientSettings]]:
     settings = ClientSettings.from_command_line(connection_options(arguments))
     url, server = await open_url(settings.redis_url)
     try:
         await _wait_for_redis(url, settings)
-        async with AsyncClient(url, settings=settings) as client:
-            yield client
+        yield url, settings
     finally:
         if server is not None:
             await asyncio.to_thread(server.stop)

@@ -35,6 +35,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "submit": ("microbatch.console.submit_command", "put one job, or a file of them, into a queue"),
     "result": ("microbatch.console.result_command", "show the result of a job, or wait for it"),
     "status": ("microbatch.console.status_command", "show the queues: what waits, what runs, who works"),
+    "dead": (
+        "microbatch.console.dead_command",
+        "look at jobs that failed for good, run or delete them",
+    ),
     "server": ("microbatch.console.server_command", "start a Redis-compatible server for development"),
     "config": ("microbatch.console.config_command", "show the settings in force and where each came from"),
 }

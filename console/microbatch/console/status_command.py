@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from microbatch.console.exits import ExitCode, UsageError
+from microbatch.console.exits import ExitCode
 from microbatch.console.options import connection_options
+from microbatch.console.queue_choice import check_known
 from microbatch.console.terminal import print_json, table
 
 if TYPE_CHECKING:
@@ -20,14 +21,15 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "run"]
 
-_TITLES = ("QUEUE", "WAITING", "RUNNING", "WORKERS", "OLDEST", "DEAD")
+_TITLES = ("QUEUE", "WAITING", "RUNNING", "SCHEDULED", "WORKERS", "OLDEST", "DEAD")
 _EPILOG = """\
 columns:
-  WAITING  jobs that no worker holds
-  RUNNING  jobs that a worker holds
-  WORKERS  workers that are alive
-  OLDEST   how long the oldest waiting job has waited
-  DEAD     jobs that nothing can process, kept for inspection
+  WAITING    jobs that no worker holds
+  RUNNING    jobs that a worker holds
+  SCHEDULED  jobs that wait for their time: delayed ones, and retries
+  WORKERS    workers that are alive
+  OLDEST     how long the oldest waiting job has waited
+  DEAD       jobs that failed for good, kept; `microbatch dead` shows them
 
 examples:
   $ microbatch status
@@ -69,10 +71,7 @@ async def _look(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     async with connected(arguments) as client:
         queues = sorted(await client.queues())
         if arguments.queue is not None:
-            if arguments.queue not in queues:
-                raise UsageError(
-                    f"no queue {arguments.queue!r}{_hint(arguments.queue, queues)}", ExitCode.NOT_FOUND
-                )
+            check_known(arguments.queue, queues)
             queues = [arguments.queue]
         return [await _row(client, queue, limit_s) for queue in queues]
 
@@ -83,17 +82,19 @@ async def _row(client: AsyncClient, queue: str, heartbeat_limit_s: float) -> dic
         "queue": queue,
         "waiting": status.waiting,
         "running": status.running,
+        "scheduled": status.scheduled,
         "workers": status.workers,
         "oldest_age_s": status.oldest_age_s,
         "dead": status.dead,
+        "dead_trimmed": status.dead_trimmed,
         "max_batch_size": status.max_batch_size,
         "max_wait_ms": status.max_wait_ms,
     }
 
 
 def _shown(row: dict[str, Any]) -> tuple[object, ...]:
-    age_s = row["oldest_age_s"]
-    return (*(row[name] for name in ("queue", "waiting", "running", "workers")), _age(age_s), row["dead"])
+    counts = (row[name] for name in ("queue", "waiting", "running", "scheduled", "workers"))
+    return (*counts, _age(row["oldest_age_s"]), row["dead"])
 
 
 def _age(age_s: float | None) -> str | None:
@@ -103,12 +104,3 @@ def _age(age_s: float | None) -> str | None:
         if age_s >= unit_s:
             return f"{age_s / unit_s:.1f} {unit}"
     return f"{age_s:.1f} s"
-
-
-def _hint(wrong: str, queues: list[str]) -> str:
-    from difflib import get_close_matches
-
-    close = get_close_matches(wrong, queues, n=1)
-    if close:
-        return f"; did you mean {close[0]}?"
-    return "; `microbatch status` lists them" if queues else "; there are none yet"

@@ -27,7 +27,12 @@ def dead_letters(keys: QueueKeys, *, newest: str = "+", count: int = 100) -> Cal
 
 
 def _parse(reply: Any) -> list[RawLetter]:
-    return [
-        RawLetter(letter_id.decode(), dict(zip(flat[::2], flat[1::2], strict=False)))
-        for letter_id, flat in reply
-    ]
+    return [RawLetter(letter_id.decode(), _first_wins(flat or [])) for letter_id, flat in reply]
+
+
+def _first_wins(flat: list[bytes]) -> dict[bytes, bytes]:
+    """Ours come first, and a foreign entry may bear fields of the same names."""
+    fields: dict[bytes, bytes] = {}
+    for name, value in zip(flat[::2], flat[1::2], strict=False):
+        fields.setdefault(name, value)
+    return fields

@@ -1,0 +1,129 @@
+"""A dead letter: a job that failed for good, or an entry that nothing can process, as operators see it.
+
+Rule: reading a letter never raises, whatever its bytes are: what cannot be read is told as a reason, and the
+rest still shows. It is pure; what wins where a letter names a field twice was decided where it was fetched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from microbatch.common.codec import decode
+from microbatch.common.errors import ProtocolError
+from microbatch.common.identifiers import is_name, job_id
+from microbatch.common.status import ErrorFacts, parse_error
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from microbatch.common.scripts import RawLetter
+
+__all__ = ["DeadLetter", "parse_letter"]
+
+_DEATH = "dead_"
+_ENTRY = frozenset(
+    {"v", "id", "client", "payload", "headers", "ttl_ms", "max_attempts", "expires_ms", "enqueued_ms"}
+    | {"attempt", "crashes", "failures"}
+)
+_DIGITS_LIMIT = 17
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One dead letter. Times are aware UTC datetimes by Redis's clock; what is not known is None.
+
+    Attributes:
+        letter_id: Names the letter within its queue's dead letters.
+        job_id: The full id, `queue/local`; None where the entry names no valid one.
+        died_at: When it was given up.
+        enqueued_at: When it was first accepted; None where the entry does not say.
+        attempts: How many runs began.
+        run: Which run of the job this was: one more for each time that an operator gave it another.
+        error: Why it was given up.
+        worker: Who gave it up.
+        batch_id: In which batch.
+        payload: The decoded payload; None where there is a `payload_fault`.
+        payload_fault: Why the payload cannot be shown; empty where it can.
+        headers: The decoded headers.
+        raw: Fields of the entry that are none of microbatch's, and a payload that cannot be decoded.
+    """
+
+    letter_id: str
+    job_id: str | None
+    died_at: datetime | None
+    enqueued_at: datetime | None
+    attempts: int
+    run: int
+    error: ErrorFacts
+    worker: str
+    batch_id: str
+    payload: Any
+    payload_fault: str
+    headers: Mapping[str, Any] = field(default_factory=dict)
+    raw: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def parse_letter(queue: str, letter: RawLetter) -> DeadLetter:
+    """Read a letter of `queue`."""
+    named = {name.decode("utf-8", "backslashreplace"): value for name, value in letter.fields.items()}
+    local = named.get("id", b"").decode("ascii", "replace")
+    raw = {
+        name: value
+        for name, value in named.items()
+        if name not in _ENTRY and not (name.startswith(_DEATH) and "dead_token" in named)
+    }
+    payload, fault = _payload(named)
+    if fault and "payload" in named:
+        raw["payload"] = named["payload"]
+    return DeadLetter(
+        letter_id=letter.letter_id,
+        job_id=job_id(queue, local) if is_name(local) else None,
+        died_at=_moment(_number(letter.letter_id.partition("-")[0].encode())),
+        enqueued_at=_moment(_number(named.get("enqueued_ms", b""))),
+        attempts=_number(named.get("dead_attempt", b"")) or 0,
+        run=_number(named.get("dead_run", b"")) or 1,
+        error=_error(named.get("dead_error", b"")),
+        worker=named.get("dead_worker", b"").decode("utf-8", "backslashreplace"),
+        batch_id=named.get("dead_batch", b"").decode("utf-8", "backslashreplace"),
+        payload=payload,
+        payload_fault=fault,
+        headers=_headers(named.get("headers", b"")),
+        raw=raw,
+    )
+
+
+def _payload(named: Mapping[str, bytes]) -> tuple[Any, str]:
+    if "payload" not in named:
+        return None, "the entry has no payload"
+    try:
+        return decode(named["payload"]), ""
+    except ProtocolError as error:
+        return None, str(error)
+
+
+def _headers(raw: bytes) -> Mapping[str, Any]:
+    try:
+        headers = decode(raw) if raw else {}
+    except ProtocolError:
+        return {}
+    return headers if isinstance(headers, dict) else {}
+
+
+def _error(raw: bytes) -> ErrorFacts:
+    try:
+        return parse_error(decode(raw))
+    except ProtocolError:
+        return ErrorFacts("ProtocolError", "the letter does not say what happened", "")
+
+
+def _number(raw: bytes) -> int | None:
+    return int(raw) if raw.isdigit() and len(raw) <= _DIGITS_LIMIT else None
+
+
+def _moment(time_ms: int | None) -> datetime | None:
+    try:
+        return None if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
