@@ -111,12 +111,16 @@ class Connection:
         reply, reached = await self._persist(errand, failed, ends_s, timeout_s)
         return call.parse(reply), int(reached)
 
-    async def execute(self, *command: str | bytes | float, timeout_s: float | None = None) -> Any:
+    async def execute(
+        self, *command: str | bytes | float, at: str | None = None, timeout_s: float | None = None
+    ) -> Any:
         """Run one plain command that is safe to repeat; errors as in `run`.
 
-        In a cluster it goes to the node that has its second word as a key, or to any where it has none.
+        In a cluster it goes to the node that has the key `at`; without it to the one that has the command's
+        second word as a key, or to any where it has none.
         """
         key = command[1] if len(command) > 1 else ""
+        key = key if at is None else at
         key = key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key)
         return await self._insist(command, key, None, timeout_s)
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import AsyncIterator
 
-__all__ = ["connected", "connected_admin"]
+__all__ = ["connected", "connected_admin", "reached"]
 
 LEAST_ATTEMPT_S = 0.2
 
@@ -51,33 +51,48 @@ async def _reached(arguments: argparse.Namespace) -> AsyncIterator[tuple[str, Cl
     settings = ClientSettings.from_command_line(connection_options(arguments))
     url, server = await open_url(settings.redis_url)
     try:
-        await _wait_for_redis(url, settings)
+        async with _answering(url, settings):
+            pass
         yield url, settings
     finally:
         if server is not None:
             await asyncio.to_thread(server.stop)
 
 
-async def _wait_for_redis(url: str, settings: ClientSettings) -> None:
-    deadline = Deadline.after(settings.connect_timeout_s, SystemClock())
+@asynccontextmanager
+async def reached(arguments: argparse.Namespace) -> AsyncIterator[Connection]:
+    """A connection by the command's options, without a client; errors as from `connected`."""
+    async with _reached(arguments) as (url, settings), _answering(url, settings) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def _answering(url: str, settings: ClientSettings) -> AsyncIterator[Connection]:
+    """A connection to a Redis that has answered once."""
     connection = Connection(Endpoint(url, settings.command_timeout_s, "microbatch:console"))
-    failures = 0
     try:
-        while True:
-            left_s = deadline.left_s() or 0.0
-            try:
-                await connection.execute(
-                    "PING", timeout_s=max(LEAST_ATTEMPT_S, min(left_s, settings.command_timeout_s))
-                )
-            except AuthenticationFailed:
-                raise
-            except ConnectionFailed:
-                left_s = deadline.left_s() or 0.0
-                if left_s < LEAST_ATTEMPT_S:
-                    raise
-                await asyncio.sleep(min(backoff_s(failures), left_s))
-                failures += 1
-            else:
-                return
+        await _wait_for_redis(connection, settings)
+        yield connection
     finally:
         await connection.close()
+
+
+async def _wait_for_redis(connection: Connection, settings: ClientSettings) -> None:
+    deadline = Deadline.after(settings.connect_timeout_s, SystemClock())
+    failures = 0
+    while True:
+        left_s = deadline.left_s() or 0.0
+        try:
+            await connection.execute(
+                "PING", timeout_s=max(LEAST_ATTEMPT_S, min(left_s, settings.command_timeout_s))
+            )
+        except AuthenticationFailed:
+            raise
+        except ConnectionFailed:
+            left_s = deadline.left_s() or 0.0
+            if left_s < LEAST_ATTEMPT_S:
+                raise
+            await asyncio.sleep(min(backoff_s(failures), left_s))
+            failures += 1
+        else:
+            return

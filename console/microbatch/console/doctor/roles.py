@@ -1,0 +1,166 @@
+"""The roles: what each of them sends to Redis, as one table.
+
+Rule: a role is its scripts and the commands that its code sends itself. What a script calls is read from
+the script's own text, so it cannot be forgotten; tests compare the table with the code of each package.
+Nothing here asks Redis.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
+from microbatch.common.scripts import load
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "CONTAINERS",
+    "EXAMPLES",
+    "OPTIONAL",
+    "ROLES",
+    "Role",
+    "commands_of_script",
+    "sent_by_connections",
+    "vectors",
+]
+
+CONTAINERS: Final = frozenset({"XGROUP", "XINFO", "CLIENT", "SCRIPT", "CLUSTER"})
+"""Commands that Redis grants by subcommand."""
+
+OPTIONAL: Final = frozenset({"client|setinfo"})
+"""Sent where the server knows them; nothing is lost where it does not."""
+
+CONNECTION: Final = ("client|setname", "client|setinfo", "ping", "evalsha", "script|load")
+"""What every connection sends. AUTH needs no right."""
+
+TOPOLOGY: Final = {"+sentinel": ("role",), "+cluster": ("cluster|slots", "asking")}
+"""What connections send besides, by a part of the URL's scheme."""
+
+_DATABASE: Final = re.compile(r"://[^?]*/0*[1-9]\d*/?(?:\?|$)|[?&]db=0*[1-9]")
+
+_CALL: Final = re.compile(r"\bp?call\(\s*'([A-Z]+)'(?:\s*,\s*'([A-Z]+)')?")
+_BUILT: Final = re.compile(r"\{'(X[A-Z]+)',")  # a command that is put together before it is called
+_COMMENT: Final = re.compile(r"--.*")
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """One way to use Redis: its scripts, and the commands that its code sends itself."""
+
+    name: str
+    scripts: tuple[str, ...]
+    commands: tuple[str, ...]
+
+
+ROLES: Final = (
+    Role(
+        "producer",
+        ("submit", "await_results", "job_status", "cancel", "redis_time"),
+        ("sadd", "subscribe:reply"),
+    ),
+    Role(
+        "worker",
+        (
+            *("join", "claim", "settle", "quarantine", "release"),
+            *("heartbeat", "takeover", "step_aside", "queue_status"),
+        ),
+        ("sadd", "subscribe:wake"),
+    ),
+    Role("observer", ("queue_status", "job_status", "await_results", "dead_letters"), ("smembers",)),
+    Role("operator", ("redrive", "purge_dead", "cancel"), ("smembers",)),
+)
+"""Who there is. `observer` and `operator` are people with the `microbatch` command: one looks, one acts."""
+
+EXAMPLES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
+    "client|setname": (("CLIENT", "SETNAME", "n"),),
+    "client|setinfo": (("CLIENT", "SETINFO", "LIB-NAME", "n"),),
+    "role": (("ROLE",),),
+    "cluster|slots": (("CLUSTER", "SLOTS"),),
+    "asking": (("ASKING",),),
+    "select": (("SELECT", "1"),),
+    "ping": (("PING",),),
+    "script|load": (("SCRIPT", "LOAD", "return 1"),),
+    "evalsha": (("EVALSHA", "0" * 40, "1", "{q}"),),
+    "sadd": (("SADD", KNOWN_QUEUES, "n"), ("SADD", "{q}tombstones", "n")),
+    "smembers": (("SMEMBERS", KNOWN_QUEUES),),
+    "subscribe:reply": (("SUBSCRIBE", "{q}reply:n"),),
+    "subscribe:wake": (("SUBSCRIBE", "{q}wake:n"),),
+    "publish": (("PUBLISH", "{q}reply:n", "1"), ("PUBLISH", "{q}wake:n", "1")),
+    "time": (("TIME",),),
+    "exists": (("EXISTS", "{q}lane:main"),),
+    "del": (("DEL", "{q}job:n"),),
+    "get": (("GET", "{q}watcher"),),
+    "set": (("SET", "{q}watcher", "1", "PX", "1"),),
+    "pexpire": (("PEXPIRE", "{q}job:n", "1"),),
+    "persist": (("PERSIST", "{q}job:n"),),
+    "hdel": (("HDEL", "{q}job:n", "f"),),
+    "hget": (("HGET", "{q}job:n", "f"),),
+    "hgetall": (("HGETALL", "{q}batches:n"),),
+    "hincrby": (("HINCRBY", "{q}counters", "f", "1"),),
+    "hkeys": (("HKEYS", "{q}batches:n"),),
+    "hlen": (("HLEN", "{q}batches:n"),),
+    "hmget": (("HMGET", "{q}settings", "f"),),
+    "hset": (("HSET", "{q}job:n", "f", "v"), ("HSET", "{q}batches:n", "f", "v")),
+    "scard": (("SCARD", "{q}tombstones"),),
+    "sismember": (("SISMEMBER", "{q}tombstones", "n"),),
+    "srem": (("SREM", "{q}tombstones", "n"),),
+    "type": (("TYPE", "{q}lane:main"),),
+    "xack": (("XACK", "{q}lane:main", "workers", "0-1"),),
+    "xadd": (("XADD", "{q}lane:main", "*", "f", "v"), ("XADD", "{q}dead", "*", "f", "v")),
+    "xdel": (("XDEL", "{q}lane:main", "0-1"),),
+    "xgroup|create": (("XGROUP", "CREATE", "{q}lane:main", "workers", "0", "MKSTREAM"),),
+    "xgroup|delconsumer": (("XGROUP", "DELCONSUMER", "{q}lane:main", "workers", "n"),),
+    "xinfo|groups": (("XINFO", "GROUPS", "{q}lane:main"),),
+    "xlen": (("XLEN", "{q}lane:main"),),
+    "xpending": (("XPENDING", "{q}lane:main", "workers"),),
+    "xrange": (("XRANGE", "{q}lane:main", "-", "+"),),
+    "xrevrange": (("XREVRANGE", "{q}dead", "+", "-"),),
+    "xreadgroup": (("XREADGROUP", "GROUP", "workers", "n", "STREAMS", "{q}lane:main", ">"),),
+    "xtrim": (("XTRIM", "{q}dead", "MAXLEN", "1"),),
+    "zadd": (("ZADD", "{q}workers", "1", "n"),),
+    "zcard": (("ZCARD", "{q}scheduled"),),
+    "zcount": (("ZCOUNT", "{q}workers", "0", "1"),),
+    "zpopmax": (("ZPOPMAX", "{q}idle"),),
+    "zrange": (("ZRANGE", "{q}scheduled", "0", "0"),),
+    "zrangebyscore": (("ZRANGEBYSCORE", "{q}workers", "0", "1"),),
+    "zrem": (("ZREM", "{q}idle", "n"),),
+    "zremrangebyscore": (("ZREMRANGEBYSCORE", "{q}idle", "0", "1"),),
+    "zscore": (("ZSCORE", "{q}workers", "n"),),
+}
+"""One call or more of each command, as we send it; `{q}` is the queue's prefix."""
+
+
+@cache
+def commands_of_script(name: str) -> frozenset[str]:
+    """What a script calls, its includes among it, in the words of ACL rules: `xack`, `xgroup|create`."""
+    code = _COMMENT.sub("", load(name).text)
+    called = {
+        f"{command}|{second}".lower() if command in CONTAINERS else command.lower()
+        for command, second in _CALL.findall(code)
+    }
+    return frozenset(called | {command.lower() for command in _BUILT.findall(code)})
+
+
+def sent_by_connections(url: str) -> tuple[str, ...]:
+    """The rights that connections to a URL need, whatever they are used for."""
+    scheme = url.partition("://")[0]
+    more = [right for part, rights in TOPOLOGY.items() if part in scheme for right in rights]
+    if _DATABASE.search(url):
+        more.append("select")
+    return (*CONNECTION, *more)
+
+
+def vectors(role: Role, queue: str, url: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Everything that a role sends: the right that it needs, and an example with the queue's keys."""
+    needed = {*sent_by_connections(url), *role.commands}
+    for script in role.scripts:
+        needed |= commands_of_script(script)
+    prefix = QueueKeys(queue).prefix
+    for right in sorted(needed):
+        for example in EXAMPLES[right]:
+            yield right.partition(":")[0], tuple(word.replace("{q}", prefix) for word in example)
