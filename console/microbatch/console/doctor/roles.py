@@ -67,7 +67,7 @@ ROLES: Final = (
         "worker",
         (
             *("join", "claim", "settle", "quarantine", "release"),
-            *("heartbeat", "takeover", "step_aside", "queue_status"),
+            *("heartbeat", "takeover", "step_aside", "run_alone", "queue_status"),
         ),
         ("sadd", "subscribe:wake"),
     ),
