@@ -43,7 +43,8 @@ TOPOLOGY: Final = {"+sentinel": ("role",), "+cluster": ("cluster|slots", "asking
 
 _DATABASE: Final = re.compile(r"://[^?]*/0*[1-9]\d*/?(?:\?|$)|[?&]db=0*[1-9]")
 
-_CALL: Final = re.compile(r"\bp?call\(\s*'([A-Z]+)'(?:\s*,\s*'([A-Z]+)')?")
+_CALL: Final = r"\b(?:{callers})\(\s*'([A-Z]+)'(?:\s*,\s*'([A-Z]+)')?"
+_WRAPPER: Final = re.compile(r"local function (\w+)\(\.\.\.\)")  # calls what it is given
 _BUILT: Final = re.compile(r"\{'(X[A-Z]+)',")  # a command that is put together before it is called
 _COMMENT: Final = re.compile(r"--.*")
 
@@ -139,9 +140,10 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
 def commands_of_script(name: str) -> frozenset[str]:
     """What a script calls, its includes among it, in the words of ACL rules: `xack`, `xgroup|create`."""
     code = _COMMENT.sub("", load(name).text)
+    callers = "|".join(("call", "pcall", *_WRAPPER.findall(code)))
     called = {
         f"{command}|{second}".lower() if command in CONTAINERS else command.lower()
-        for command, second in _CALL.findall(code)
+        for command, second in re.findall(_CALL.format(callers=callers), code)
     }
     return frozenset(called | {command.lower() for command in _BUILT.findall(code)})
 
