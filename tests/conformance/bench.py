@@ -202,7 +202,12 @@ class Bench:
         return await self.run(purge_dead(self.keys, letter_ids))
 
     async def beat(
-        self, worker: str = "w1", *running: str, idle: bool = False, stale_claim_ms: int = 5_000
+        self,
+        worker: str = "w1",
+        *running: str,
+        idle: bool = False,
+        stale_claim_ms: int = 5_000,
+        thorough: bool = False,
     ) -> Look:
         return await self.run(
             heartbeat(
@@ -212,6 +217,7 @@ class Bench:
                 heartbeat_limit_ms=LIMIT_MS,
                 stale_claim_ms=stale_claim_ms,
                 idle=idle,
+                thorough=thorough,
             )
         )
 

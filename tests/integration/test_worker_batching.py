@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.chaos.kit import Desk, Recorder, desk_at, quick, until
@@ -47,9 +47,16 @@ async def test_a_batch_that_fills_up_job_by_job_leaves_when_it_is_full(desk: Des
     recorder = Recorder(max_batch_size=3, max_wait_ms=LONG_MS)
     async with Worker([recorder], settings=quick(desk.url)):
         jobs = []
-        for payload in range(3):
+
+        def is_watched() -> bool:
+            found: Any = desk.redis.get(desk.keys.watcher)
+            return found is not None and found.startswith(b"3 ")
+
+        for payload in range(2):
             jobs += desk.submit(payload)
-            await asyncio.sleep(0.01)  # the watcher is in place, and must be woken early
+            # The watcher waits for a full batch, and must be woken early.
+            await until(is_watched, 5)
+        jobs += desk.submit(2)
         await until(lambda: desk.are_final(jobs), 5)
 
     assert recorder.sizes == [3]
@@ -183,13 +190,25 @@ async def test_an_idle_worker_costs_two_calls_a_second_at_most(desk: Desk) -> No
     async with AsyncExitStack() as stack:
         for _ in range(3):
             await stack.enter_async_context(Worker([Recorder()], settings=quick(desk.url)))
-        await asyncio.sleep(0.1)  # the first looks are over
+        await until(lambda: desk.redis.zcard(desk.keys.idle) == 3, 5)  # the first looks are over
         desk.reset_statistics()
         began_s = time.monotonic()
         await asyncio.sleep(2)  # what happens when nothing happens takes time to see
         calls, seconds = desk.script_calls(), time.monotonic() - began_s
 
     assert 3 <= calls <= 3 * 2 * seconds + 3
+
+
+async def test_an_idle_worker_of_two_queues_costs_two_calls_a_second_too(desk: Desk) -> None:
+    with desk_at(desk.url, "other") as other:
+        async with Worker([Recorder(desk.queue), Recorder(other.queue)], settings=quick(desk.url)):
+            await until(lambda: desk.redis.exists(desk.keys.idle, other.keys.idle) == 2, 5)
+            desk.reset_statistics()
+            began_s = time.monotonic()
+            await asyncio.sleep(3)  # what happens when nothing happens takes time to see
+            calls, seconds = desk.script_calls(), time.monotonic() - began_s
+
+    assert 4 <= calls <= 2 * seconds + 2
 
 
 async def calls_for_jobs(url: str, workers: int, jobs: int) -> float:

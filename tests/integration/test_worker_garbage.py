@@ -235,3 +235,15 @@ async def test_a_queue_whose_lane_is_no_stream_leaves_other_queues_alone(desk: D
             at_broken.redis.delete(at_broken.keys.lane("main"))
             again = at_broken.submit(2)
             await until(lambda: at_broken.are_final(again), 5)
+
+
+@pytest.mark.parametrize("name", ["tombstones", "scheduled", "workers", "idle", "lane:main"])
+async def test_a_key_that_something_else_overwrote_stops_work_for_seconds_only(desk: Desk, name: str) -> None:
+    async with Worker([Recorder(max_wait_ms=0)], settings=quick(desk.url, heartbeat_limit_s=1)):
+        desk.redis.delete(desk.keys.prefix + name)
+        desk.redis.set(desk.keys.prefix + name, "oops")
+        await until(lambda: desk.redis.get(desk.keys.aside(name)) == b"oops", 10)
+        jobs = desk.submit(1)
+        await until(lambda: desk.are_final(jobs), 10)
+
+    assert [desk.result(job) for job in jobs] == [1]

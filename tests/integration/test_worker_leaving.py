@@ -7,6 +7,7 @@ import logging
 import socket
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -284,8 +285,9 @@ async def test_a_leaver_that_is_cancelled_hands_back_at_once_and_leaves(desk: De
     desk.submit(1, 2)
     await until(lambda: recorder.running == 1, 5)
 
+    claiming = worker._agents[0]._claiming
     leaving = asyncio.create_task(worker.stop())
-    await asyncio.sleep(0.02)
+    await until(lambda: claiming is not None and claiming.done(), 5)  # the drain has begun
     leaving.cancel()
 
     with pytest.raises(asyncio.CancelledError):
@@ -355,11 +357,17 @@ async def test_run_raises_what_the_start_raises(redis_url: str) -> None:
 
 
 async def test_quiet_stops_claiming_and_resume_goes_on(desk: Desk) -> None:
-    async with Worker([Recorder(max_wait_ms=0)], settings=quick(desk.url)) as worker:
+    settings = quick(desk.url, heartbeat_limit_s=1)
+    async with Worker([Recorder(max_wait_ms=0)], settings=settings) as worker:
         worker.quiet()
         await until(lambda: not desk.redis.exists(desk.keys.idle), 5)
         jobs = desk.submit(1)
-        await asyncio.sleep(0.05)  # time to claim, if it did
+
+        def has_beaten(since: Any) -> bool:
+            return bool(desk.redis.zscore(desk.keys.workers, worker.id) != since)
+
+        for _ in range(2):  # each beat looks for work, which would be claimed
+            await until(partial(has_beaten, desk.redis.zscore(desk.keys.workers, worker.id)), 5)
         assert desk.status().waiting == 1
         worker.resume()
         await until(lambda: desk.are_final(jobs), 5)

@@ -126,6 +126,7 @@ def test_the_scripts_build_the_same_keys_as_the_python_side() -> None:
             keys.batches(""),
             keys.wake_channel(""),
             keys.reply_channel(""),
+            keys.aside(""),
         )
     }
     lua = {suffix for name in NAMES for suffix in re.findall(r"Q \.\. '([^']+)'", load(name).text)}

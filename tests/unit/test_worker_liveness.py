@@ -12,7 +12,7 @@ from tests.chaos.kit import until
 from microbatch.worker.bell import Bell
 from microbatch.worker.isolation import Isolation
 from microbatch.worker.ledger import Ledger
-from microbatch.worker.vitality import BEATS_BEFORE_JUDGING, Vitality, beat_interval_s
+from microbatch.worker.vitality import BEATS_BEFORE_JUDGING, Vitality, beat_interval_s, pause_s
 
 # --- ledger ---------------------------------------------------------------------------------
 
@@ -171,3 +171,16 @@ def test_after_a_freeze_that_made_the_others_look_dead_it_does_not_judge_at_once
 
     others_look_dead = frozen_s >= limit_s - interval_s  # they have beaten at most one interval before
     assert not (others_look_dead and vitality.may_judge)
+
+
+def test_with_several_queues_each_is_looked_at_once_a_second() -> None:
+    assert beat_interval_s(10, queues=1) == 0.7
+    assert beat_interval_s(10, queues=2) == beat_interval_s(10, queues=9) == 1.0
+    assert beat_interval_s(1, queues=2) == 0.25
+
+
+def test_a_beat_comes_early_where_a_silent_worker_is_about_to_count_as_dead() -> None:
+    assert pause_s(1.0, None, 0.05) == 1.0
+    assert pause_s(1.0, 8.5, 0.05) == 1.0
+    assert pause_s(1.0, 0.3, 0.05) == pytest.approx(0.35)
+    assert pause_s(1.0, 0.0, 0.05) == pytest.approx(0.05)

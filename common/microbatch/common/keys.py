@@ -56,6 +56,10 @@ class QueueKeys:
         """Where a client is told the results of its jobs."""
         return f"{self.prefix}reply:{client}"
 
+    def aside(self, name: str) -> str:
+        """Where a value was put that something else had written to one of our keys."""
+        return f"{self.prefix}aside:{name}"
+
     @property
     def settings(self) -> str:
         """The limits that the last started worker declared."""

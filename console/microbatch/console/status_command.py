@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from microbatch.console.exits import ExitCode
 from microbatch.console.options import connection_options
 from microbatch.console.queue_choice import check_known
-from microbatch.console.terminal import print_json, table
+from microbatch.console.terminal import complain, print_json, table
 
 if TYPE_CHECKING:
     import argparse
@@ -53,6 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
     import asyncio
 
     rows = asyncio.run(_look(arguments))
+    for row in rows:
+        for key in row.get("foreign", ()):
+            complain("microbatch status", f"{key} holds something that is not ours; see microbatch doctor")
     if arguments.json:
         print_json(rows)
     elif rows:
@@ -77,8 +80,10 @@ async def _look(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 async def _row(client: AsyncClient, queue: str, heartbeat_limit_s: float) -> dict[str, Any]:
+    from microbatch.common.keys import QueueKeys
+
     status = await client.queue_status(queue, heartbeat_limit_s=heartbeat_limit_s)
-    return {
+    row: dict[str, Any] = {
         "queue": queue,
         "waiting": status.waiting,
         "running": status.running,
@@ -90,6 +95,9 @@ async def _row(client: AsyncClient, queue: str, heartbeat_limit_s: float) -> dic
         "max_batch_size": status.max_batch_size,
         "max_wait_ms": status.max_wait_ms,
     }
+    if status.foreign:  # so seldom that it has no column
+        row["foreign"] = [QueueKeys(queue).prefix + name for name in status.foreign]
+    return row
 
 
 def _shown(row: dict[str, Any]) -> tuple[object, ...]:

@@ -26,7 +26,7 @@ from microbatch.common.errors import (
     SubmitTimeout,
 )
 from microbatch.common.identifiers import check_local_id, local_ids, payload_digest
-from microbatch.common.keys import KNOWN_QUEUES
+from microbatch.common.register import Register
 from microbatch.common.scripts import JobOptions, NewJob, SubmitCode
 from microbatch.common.stopping import stop
 from microbatch.producer.options import SubmitOptions, Terms, terms_of, ttl_ms_of
@@ -90,6 +90,7 @@ class Admission:
 
     def __init__(self, connection: Connection, client: str, inbox: Inbox, settings: ClientSettings) -> None:
         self._connection = connection
+        self._register = Register(connection)
         self._client = client
         self._inbox = inbox
         self._settings = settings
@@ -161,6 +162,7 @@ class Admission:
         """Accept nothing more, and let what was handed over land, for at most that long."""
         self._closed = True
         await stop(*self._opening.values())
+        await self._register.close()
         gates = self._gates.values()
         submitters = [submitter for gate in gates for submitter in (gate.submitter, gate.replicated)]
         await asyncio.gather(*(submitter.close(timeout_s) for submitter in submitters))
@@ -168,7 +170,7 @@ class Admission:
     async def _open(self, mailbox: Mailbox) -> Gate:
         queue, settings = mailbox.keys.queue, self._settings
         await self._inbox.listen(mailbox)
-        await self._connection.execute("SADD", KNOWN_QUEUES, queue)
+        await self._register.enter(queue)
         clock = ServerClock(self._connection, mailbox.keys)
         submitter, replicated = (
             Submitter(

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import threading
 import time
 from typing import TYPE_CHECKING
 
 from microbatch.common.errors import AuthenticationFailed, ConnectionFailed, MicrobatchError
 from microbatch.common.scripts import CrashTerms, heartbeat, release, step_aside, takeover
-from microbatch.worker.vitality import Vitality, beat_interval_s
+from microbatch.worker.vitality import Vitality, beat_interval_s, pause_s
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["Heartbeat"]
 
 log = logging.getLogger("microbatch.worker")
+EARLY_S = (0.01, 0.06)
+THOROUGH_EVERY = 5  # rounds
 
 
 class Heartbeat:
@@ -51,7 +54,10 @@ class Heartbeat:
         self._worker_id = worker_id
         self._settings = settings
         self._agents = agents
-        self._interval_s = beat_interval_s(settings.heartbeat_limit_s)
+        self._interval_s = beat_interval_s(settings.heartbeat_limit_s, len(agents))
+        self._next_dead_s: float | None = None
+        self._rounds = 0
+        self._doubtful: set[str] = set()
         self._limit_ms = round(settings.heartbeat_limit_s * 1000)
         self._vitality = Vitality(settings.loop_stall_limit_s, settings.heartbeat_limit_s, time.monotonic())
         self._stop = threading.Event()
@@ -96,7 +102,10 @@ class Heartbeat:
         return moved
 
     def _run(self) -> None:
-        while not self._stop.wait(self._interval_s):
+        pause = self._interval_s
+        while not self._stop.wait(pause):
+            is_early = pause < self._interval_s
+            pause, self._next_dead_s, self._rounds = self._interval_s, None, self._rounds + 1
             now_s = time.monotonic()
             self._post(self._tick)
             if self._vitality.is_stalled(now_s):
@@ -111,7 +120,9 @@ class Heartbeat:
             if all(
                 self._reaches(agent) for agent in list(self._agents)
             ):  # not on to the next where one is not
-                self._vitality.beat_succeeded()
+                if not is_early:  # two beats that follow closely say no more than one
+                    self._vitality.beat_succeeded()
+                pause = pause_s(self._interval_s, self._next_dead_s, random.uniform(*EARLY_S))  # noqa: S311 - jitter
             else:
                 self._vitality.beat_failed()
 
@@ -119,8 +130,10 @@ class Heartbeat:
         """Beat for one queue. Whatever is wrong with it must not stop the thread, or silence the others."""
         try:
             self._beat(agent)
+            self._doubtful.discard(agent.settings.queue)
         except MicrobatchError as error:
             log.warning("queue %s: no heartbeat: %s", agent.settings.queue, error)
+            self._doubtful.add(agent.settings.queue)
             return not _is_out_of_reach(error)
         except Exception:
             log.exception("queue %s: the heartbeat broke", agent.settings.queue)
@@ -135,8 +148,20 @@ class Heartbeat:
                 heartbeat_limit_ms=self._limit_ms,
                 stale_claim_ms=round(self._settings.command_timeout_s * 2000),
                 idle=agent.claimer.is_idle,
+                thorough=self._rounds % THOROUGH_EVERY == 0 or agent.settings.queue in self._doubtful,
             )
         )
+        if look.next_dead_s is not None:
+            known_s = self._next_dead_s
+            self._next_dead_s = look.next_dead_s if known_s is None else min(known_s, look.next_dead_s)
+        for name in look.aside:
+            log.error(
+                "queue %s: %s%s held something that is not ours; it is now at %s",
+                agent.settings.queue,
+                agent.keys.prefix,
+                name,
+                agent.keys.aside(name),
+            )
         if look.work_waits and agent.claimer.is_idle:
             self._post(agent.bell.ring)
         for batch_id in look.orphans:

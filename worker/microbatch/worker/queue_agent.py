@@ -7,7 +7,6 @@ dies) taken over by another worker. Nothing is acknowledged before it was proces
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 import time
@@ -15,8 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from microbatch.common.codec import encode
-from microbatch.common.errors import ServerFull
-from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
+from microbatch.common.keys import QueueKeys
 from microbatch.common.scripts import CANCEL_MESSAGE, BatchFacts, Claimed, Outcome, join, queue_status
 from microbatch.worker.assembly import assemble
 from microbatch.worker.batch import Batch, BatchReason
@@ -32,6 +30,7 @@ if TYPE_CHECKING:
 
     from microbatch.common.connection import Connection
     from microbatch.common.entry import Entry
+    from microbatch.common.register import Register
     from microbatch.common.settings import QueueSettings, WorkerSettings
     from microbatch.worker.isolation import Isolation
     from microbatch.worker.processor import BatchProcessor
@@ -51,6 +50,7 @@ class AgentParts:
     connection: Connection
     worker_id: str
     settings: WorkerSettings
+    register: Register
     isolation: Isolation
 
 
@@ -97,8 +97,7 @@ class QueueAgent:
                 max_wait_ms=self.settings.max_wait_ms,
             )
         )
-        with contextlib.suppress(ServerFull):  # a full server must drain; producers write the name too
-            await self._parts.connection.execute("SADD", KNOWN_QUEUES, self.settings.queue)
+        await self._parts.register.enter(self.settings.queue)
         if previous.max_batch_size and (previous.max_batch_size, previous.max_wait_ms) != mine:
             log.warning(
                 "queue %s: max_batch_size=%s max_wait_ms=%s here, another worker declared %s and %s",

@@ -6,19 +6,33 @@ others take its jobs; a worker that was cut off itself must not call the whole f
 
 from __future__ import annotations
 
-__all__ = ["BEATS_BEFORE_JUDGING", "Vitality", "beat_interval_s"]
+__all__ = ["BEATS_BEFORE_JUDGING", "Vitality", "beat_interval_s", "pause_s"]
 
 BEATS_BEFORE_JUDGING = 2
 LONGEST_INTERVAL_S = 0.7
+SHARED_INTERVAL_S = 1.0
 
 
-def beat_interval_s(heartbeat_limit_s: float) -> float:
-    """Seconds between two beats: four chances within the limit, and at least one look a second.
+def beat_interval_s(heartbeat_limit_s: float, queues: int = 1) -> float:
+    """Seconds between two beats at each queue: four chances within the limit, and at least one look a second.
 
-    At most 0.7 s, so that a dead worker is found within its limit plus one second; a beat is also the idle
-    worker's look, so that its background stays below two calls a second.
+    A beat is also the idle worker's look. With several queues it comes once a second at each, so that the
+    background of two queues is two calls a second; with one it comes somewhat more often.
     """
-    return min(LONGEST_INTERVAL_S, heartbeat_limit_s / 4)
+    return min(LONGEST_INTERVAL_S if queues == 1 else SHARED_INTERVAL_S, heartbeat_limit_s / 4)
+
+
+def pause_s(interval_s: float, next_dead_s: float | None, jitter_s: float) -> float:
+    """Seconds until the next beat: earlier than `interval_s` where a silent worker counts as dead before.
+
+    So a dead worker is found when its limit has passed, however long the interval is.
+
+    Args:
+        interval_s: As from `beat_interval_s`.
+        next_dead_s: Until another worker counts as dead unless it beats; None where there is no other.
+        jitter_s: Not all that live look at the same moment.
+    """
+    return interval_s if next_dead_s is None else min(interval_s, next_dead_s + jitter_s)
 
 
 class Vitality:

@@ -17,6 +17,7 @@ from microbatch.common.connection import BlockingConnection, Connection, Endpoin
 from microbatch.common.embedded import open_url
 from microbatch.common.errors import AuthenticationFailed, ConnectionFailed, ProcessorError
 from microbatch.common.identifiers import new_worker_id
+from microbatch.common.register import Register
 from microbatch.common.settings import WorkerSettings, queue_settings
 from microbatch.common.subscription import Subscription
 from microbatch.worker.heartbeat import Heartbeat
@@ -77,6 +78,7 @@ class Worker:
                 raise ProcessorError(f"two processors for queue {queue!r}: a worker runs one per queue")
         self._agents: list[QueueAgent] = []
         self._connection: Connection | None = None
+        self._register: Register | None = None
         self._subscription: Subscription | None = None
         self._heartbeat: Heartbeat | None = None
         self._server: EmbeddedServer | None = None
@@ -127,7 +129,8 @@ class Worker:
         endpoint = Endpoint(url, self.settings.command_timeout_s, f"microbatch:worker:{self.id}")
         connection = self._connection = Connection(endpoint)
         await self._connect(connection)
-        parts = AgentParts(connection, self.id, self.settings, Isolation())
+        register = self._register = Register(connection)
+        parts = AgentParts(connection, self.id, self.settings, register, Isolation())
         for processor, settings in zip(self._processors, self._queue_settings, strict=True):
             agent = QueueAgent(parts, processor, settings)
             await agent.runner.setup()
@@ -245,6 +248,8 @@ class Worker:
                 last_first.push_async_callback(asyncio.to_thread, server.stop)
             if self._connection is not None:
                 last_first.push_async_callback(self._connection.close)
+            if self._register is not None:
+                last_first.push_async_callback(self._register.close)
             if self._subscription is not None:
                 last_first.push_async_callback(self._subscription.close)
             last_first.push_async_callback(self._leave)

@@ -1,8 +1,10 @@
 -- heartbeat: say that this worker lives, and look around.
 --
 -- Keys:    the queue's prefix
--- Args:    worker, heartbeat_limit_ms, stale_claim_ms, idle (1 | 0), then the ids of the batches it runs
--- Returns: {work waits (1 | 0), orphaned batch ids, dead workers}
+-- Args:    worker, heartbeat_limit_ms, stale_claim_ms, idle (1 | 0), thorough (1: look at the
+--          types of the keys too | 0), then the ids of the batches it runs
+-- Returns: {work waits (1 | 0), orphaned batch ids, dead workers, ms until the next worker counts as dead unless it
+--          beats (-1: nobody), keys that held something else and were set aside}
 --          orphaned: batches that Redis holds for this worker, older than stale_claim_ms, which it does not run:
 --          the reply of their claim was lost
 -- Atomic because: one look must see one moment. It is a script so that a full server lets it through.
@@ -10,9 +12,11 @@
 -- @include backlog
 -- @include wake
 -- @include park
+-- @include foreign
 local worker, limit_ms, stale_ms, idle = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local DEAD_PER_LOOK = 8
 
+local aside = ARGV[5] == '1' and set_foreign_aside() or {}
 redis.call('ZREMRANGEBYSCORE', Q .. 'idle', '-inf', int(now_ms - 3000))
 redis.call('ZADD', Q .. 'workers', int(now_ms), worker)
 
@@ -21,7 +25,7 @@ local watching = watcher and watcher:match('^%d+ (.+)$') == worker
 if idle == '1' and not watching then redis.call('ZADD', Q .. 'idle', int(now_ms), worker) end
 
 local running = {}
-for i = 5, #ARGV do running[ARGV[i]] = true end
+for i = 6, #ARGV do running[ARGV[i]] = true end
 local orphans = {}
 for _, batch in ipairs(redis.call('HKEYS', Q .. 'batches:' .. worker)) do
   if not running[batch] then
@@ -34,4 +38,6 @@ local dead = redis.call('ZRANGEBYSCORE', Q .. 'workers', '-inf', '(' .. int(now_
   'LIMIT', 0, DEAD_PER_LOOK)
 -- Work that somebody watches, or is being woken for, is in good hands.
 local waits = not watcher and work_is_near() and 1 or 0
-return {waits, orphans, dead}
+local oldest = redis.call('ZRANGEBYSCORE', Q .. 'workers', int(now_ms - limit_ms), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+local next_dead_ms = oldest[1] ~= worker and tonumber(oldest[2]) - (now_ms - limit_ms) or -1
+return {waits, orphans, dead, next_dead_ms, aside}

@@ -17,14 +17,24 @@ __all__ = ["Look", "heartbeat"]
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a heartbeat saw: unwatched work, own batches that no slot runs, workers without heartbeat."""
+    """What a heartbeat saw.
+
+    Attributes:
+        work_waits: Whether there is work that nobody watches.
+        orphans: Own batches that no slot runs.
+        dead: Workers without heartbeat.
+        next_dead_s: Seconds until another worker counts as dead unless it beats; None: there is no other.
+        aside: Keys of the queue, by their last part, that held something else and were set aside.
+    """
 
     work_waits: bool
     orphans: list[str]
     dead: list[str]
+    next_dead_s: float | None = None
+    aside: tuple[str, ...] = ()
 
 
-def heartbeat(
+def heartbeat(  # noqa: PLR0913 - all but three by name
     keys: QueueKeys,
     worker: str,
     running: Iterable[str],
@@ -32,11 +42,19 @@ def heartbeat(
     heartbeat_limit_ms: int,
     stale_claim_ms: int,
     idle: bool,
+    thorough: bool = False,
 ) -> Call[Look]:
     """Say that this worker lives, and look around."""
-    args: list[Arg] = [worker, heartbeat_limit_ms, stale_claim_ms, int(idle), *running]
+    args: list[Arg] = [worker, heartbeat_limit_ms, stale_claim_ms, int(idle), int(thorough), *running]
     return Call(load("heartbeat"), keys.prefix, args, _parse)
 
 
 def _parse(reply: Any) -> Look:
-    return Look(reply[0] == 1, [name.decode() for name in reply[1]], [name.decode() for name in reply[2]])
+    waits, orphans, dead, next_dead_ms, aside = reply
+    return Look(
+        waits == 1,
+        [name.decode() for name in orphans],
+        [name.decode() for name in dead],
+        None if next_dead_ms < 0 else next_dead_ms / 1000,
+        tuple(sorted(name.decode() for name in aside)),
+    )

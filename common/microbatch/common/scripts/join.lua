@@ -5,7 +5,9 @@
 -- Returns: {previous max_batch_size, previous max_wait_ms}, each '' where none was declared
 -- Atomic because: two workers that start at once must each see whom they differ from.
 -- @include base
+-- @include foreign
 local worker, max_batch_size, max_wait_ms = ARGV[1], ARGV[2], ARGV[3]
+set_foreign_aside()
 local previous = redis.call('HMGET', Q .. 'settings', 'max_batch_size', 'max_wait_ms')
 redis.call('ZREM', Q .. 'idle', worker)
 ensure_lane('main')

@@ -27,6 +27,8 @@ class QueueStatus:
         max_wait_ms: As the last started worker declared it; None where none ever did.
         scheduled: Jobs that wait for their time: delayed ones, and retries.
         dead_trimmed: Dead letters that had to make room for newer ones, ever.
+        foreign: Keys of the queue, by their last part, that hold something else; what they should hold
+            counts as nothing here. A worker sets them aside within seconds.
     """
 
     waiting: int
@@ -38,6 +40,7 @@ class QueueStatus:
     max_wait_ms: float | None
     scheduled: int = 0
     dead_trimmed: int = 0
+    foreign: tuple[str, ...] = ()
 
 
 def queue_status(keys: QueueKeys, *, heartbeat_limit_ms: int) -> Call[QueueStatus]:
@@ -46,7 +49,7 @@ def queue_status(keys: QueueKeys, *, heartbeat_limit_ms: int) -> Call[QueueStatu
 
 
 def _parse(reply: Any) -> QueueStatus:
-    waiting, running, dead, oldest_ms, workers, size, wait, scheduled, dead_trimmed = reply
+    waiting, running, dead, oldest_ms, workers, size, wait, scheduled, dead_trimmed, foreign = reply
     return QueueStatus(
         waiting,
         running,
@@ -57,4 +60,5 @@ def _parse(reply: Any) -> QueueStatus:
         float(wait) if wait else None,
         scheduled,
         dead_trimmed,
+        tuple(sorted(name.decode() for name in foreign)),
     )

@@ -25,9 +25,10 @@ __all__ = ["walk_keys"]
 MOST_LOOKS: Final = 200
 STEP: Final = 500
 MOST_RECORDS: Final = 300
-_KEY: Final = re.compile(r"mb:\{([^{}]+)\}:(job|batches|[\w:]+?)(?::(.*))?", re.DOTALL)
+_KEY: Final = re.compile(r"mb:\{([^{}]+)\}:(job|batches|aside|[\w:]+?)(?::(.*))?", re.DOTALL)
 FINISHED: Final = "records of finished jobs that would stay for ever"
 CARRIERLESS: Final = "records of jobs that have no entry (whoever asks for one gets JobLost)"
+ASIDE: Final = "values that something else wrote over keys of ours, set aside"
 ABANDONED: Final = "lists of batches whose worker is unknown"
 
 
@@ -50,7 +51,7 @@ async def walk_keys(
         refusal = await harvest.walk(examiner, place)
         if refusal is not None:
             return KeysFacts(refusal=refusal.words, names_refusal=names_refusal)
-    orphans: dict[str, list[str]] = {}
+    orphans: dict[str, list[str]] = {ASIDE: harvest.aside} if harvest.aside else {}
     for key in harvest.records:
         what = await _orphaned_record(examiner, key)
         if what and what == await _orphaned_record(examiner, key):
@@ -76,6 +77,7 @@ class _Harvest:
     queues: set[str] = field(default_factory=set)
     records: list[str] = field(default_factory=list)
     lists: dict[str, tuple[str, str]] = field(default_factory=dict)
+    aside: list[str] = field(default_factory=list)
 
     async def walk(self, examiner: Examiner, place: str) -> Refusal | None:
         cursor = "0"
@@ -101,6 +103,8 @@ class _Harvest:
                 self.records.append(key)
             return
         self.queues.add(match[1])
+        if match[2] == "aside":
+            self.aside.append(key)
         if match[2] == "batches":
             self.lists[key] = (match[1], match[3] or "")
 

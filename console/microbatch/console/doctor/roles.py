@@ -107,6 +107,7 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "hlen": (("HLEN", "{q}batches:n"),),
     "hmget": (("HMGET", "{q}settings", "f"),),
     "hset": (("HSET", "{q}job:n", "f", "v"), ("HSET", "{q}batches:n", "f", "v")),
+    "rename": (("RENAME", "{q}idle", "{q}aside:idle"),),
     "scard": (("SCARD", "{q}tombstones"),),
     "sismember": (("SISMEMBER", "{q}tombstones", "n"),),
     "srem": (("SREM", "{q}tombstones", "n"),),

@@ -47,12 +47,14 @@ def check_keys(facts: Facts) -> Iterator[Finding]:
         yield warn(
             CHECK,
             f"queue {queue} has keys and is not in mb:queues",
-            f"a worker of the queue writes it within seconds; by hand: SADD mb:queues {queue}",
+            f"whoever uses the queue writes it within half a minute; by hand: SADD mb:queues {queue}",
         )
     for what, names in keys.orphans.items():
         shown = ", ".join(names[:SHOWN])
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        yield warn(CHECK, f"{len(names)} {what}: {shown}{more}", "nothing needs them: DEL removes them")
+        yield warn(
+            CHECK, f"{len(names)} {what}: {shown}{more}", "nothing of ours needs them: DEL removes them"
+        )
     if not keys.nameless and not keys.orphans:
         scope = "all" if keys.complete else "the first"
         yield fine(CHECK, f"no orphans among {scope} {keys.seen:,} keys")

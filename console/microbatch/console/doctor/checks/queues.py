@@ -51,14 +51,14 @@ def _keys(queue: QueueFacts) -> Iterator[Finding]:
         yield error(
             CHECK,
             f"{key} holds a {found} instead of a {wanted}: something else wrote to it",
-            f"find out who; then RENAME {key} to a name that does not begin with mb:, and it is made anew",
+            "find out who; a worker of the queue sets it aside within seconds, and the key is made anew",
             subject=queue.name,
         )
     if not queue.known:
         yield warn(
             CHECK,
             "it is not in mb:queues, so `microbatch status` does not list it",
-            f"a worker of the queue writes it within seconds; by hand: SADD mb:queues {queue.name}",
+            f"whoever uses the queue writes it within half a minute; by hand: SADD mb:queues {queue.name}",
             subject=queue.name,
         )
     for name, lane in queue.lanes.items():
