@@ -332,3 +332,20 @@ def test_an_unreachable_server_a_wrong_password_and_a_wrong_name_have_their_own_
     assert code == 2
     assert len(err) == 1
     assert doctor(any_redis_url, tmp_path, "not/a/queue")[0] == 2
+
+
+def test_status_names_a_key_that_something_else_overwrote_and_tells_the_rest(
+    desk: Desk, any_redis_url: str, tmp_path: Path
+) -> None:
+    desk.submit(1)
+    desk.redis.sadd("mb:queues", "work")
+    desk.redis.set(desk.keys.tombstones, "oops")
+
+    with Command("status", "work", "--json", redis_url=any_redis_url, here=tmp_path) as command:
+        assert command.end() == 0
+
+    (row,) = json.loads("\n".join(command.out))
+    assert (row["waiting"], row["foreign"]) == (1, ["mb:{work}:tombstones"])
+    assert command.err == [
+        "microbatch status: mb:{work}:tombstones holds something that is not ours; see microbatch doctor"
+    ]
