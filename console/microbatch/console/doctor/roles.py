@@ -62,7 +62,7 @@ ROLES: Final = (
     Role(
         "producer",
         ("submit", "await_results", "job_status", "cancel", "redis_time"),
-        ("sadd", "subscribe:reply"),
+        ("sadd", "subscribe:reply", "set:fence", "wait"),  # the last two for durability="replicated"
     ),
     Role(
         "worker",
@@ -97,6 +97,8 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "del": (("DEL", "{q}job:n"),),
     "get": (("GET", "{q}watcher"),),
     "set": (("SET", "{q}watcher", "1", "PX", "1"),),
+    "set:fence": (("SET", "{q}fence", "1", "PX", "1"),),
+    "wait": (("WAIT", "1", "1"),),
     "pexpire": (("PEXPIRE", "{q}job:n", "1"),),
     "persist": (("PERSIST", "{q}job:n"),),
     "hdel": (("HDEL", "{q}job:n", "f"),),
