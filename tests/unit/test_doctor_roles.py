@@ -27,8 +27,8 @@ ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted(path.name[:-4] for path in files(scripts).iterdir() if path.name.endswith(".lua"))
 BY_NAME = {role.name: role for role in ROLES}
 USERS = {
-    # Each package, and the roles that its users may have: a client library also looks.
-    "producer": ("producer", "observer"),
+    # Each package, and the roles that its users may have: a client library also looks and acts.
+    "producer": ("producer", "observer", "operator"),
     "worker": ("worker",),
     "console": ("producer", "observer", "operator"),
 }
