@@ -213,8 +213,9 @@ if tombstones > 0 and not oldest and waiting == 0 and backlog('front') == 0 and 
 end
 if oldest then
   local age_us = now_us - entry_ms(oldest[1]) * 1000
+  if age_us < 0 and age_us >= -AHEAD_US then age_us = 0 end
   local enough = waiting - tombstones >= max_size
-  if enough or age_us >= max_wait_us or age_us < -AHEAD_US then  -- an id in the future counts as due
+  if enough or age_us >= max_wait_us or age_us < 0 then  -- an id in the future counts as due
     local failed = take('main', max_size)
     if failed then return failed end
     if #tokens > 0 then return close_main() end

@@ -3,7 +3,8 @@
 -- Keys:    the queue's prefix
 -- Args:    ids of letters
 -- Returns: a code per letter: 0 redriven, 1 no such letter, 2 its job is not failed (it waits, runs, or has another
---          outcome by now, or its id belongs to a job with another payload), 3 the record's key holds something else, 4 it holds no job that could be run
+--          outcome by now, or its id belongs to a job with another payload), 3 the record's key holds something
+--          else, 4 it holds no job that could be run
 -- Atomic because: the letter goes, and run n+1 of its job opens, in one step; the record keeps how run n ended in
 --          its field past_n, as netstrings: state, finished_ms, attempts, error.
 -- Attempts and crashes count from the start again, and a deadline that passed does not hold for the new run.
