@@ -50,6 +50,16 @@ async def stuck(values):
 def echo_too(values):
     return values
 
+@batch_processor(queue="hung", max_wait_ms=0, batch_timeout_s=0.2)
+def hung(values):
+    if "hangs" in values:
+        time.sleep(60)
+    return values
+
+@batch_processor(queue="blocked", max_wait_ms=0, batch_timeout_s=0.2)
+async def blocked(values):
+    time.sleep(60)
+
 class NoModel(BatchProcessor):
     queue = "model"
     def setup(self):
@@ -229,8 +239,8 @@ def test_the_second_signal_hands_back_and_leaves_at_once_with_75(
         worker.tell(signal.SIGTERM)
         assert worker.end() == 75
         assert worker.err[-1] == (
-            "microbatch worker: left before its batches were done and handed 1 job back: "
-            "other workers go on with it"
+            "microbatch worker: a second signal came: left before its batches were done and handed 1 job "
+            "back: other workers go on with it"
         )
     assert client.queue_status(queue).waiting == 1
     (here / "go").touch()
@@ -294,3 +304,55 @@ def test_a_signal_while_it_waits_for_redis_ends_it_with_0(here: Path) -> None:
             with connection:
                 worker.tell(signal.SIGTERM)
                 assert worker.end() == 0
+
+
+# --- leaving by itself ----------------------------------------------------------------------
+
+
+def test_after_max_batches_a_worker_drains_and_leaves_with_0(
+    here: Path, redis_url: str, client: Client
+) -> None:
+    (here / ".env").write_text("MICROBATCH_MAX_BATCHES=3")
+    with begin(here, redis_url, "tasks:echo", "--max-batch-size", 1) as worker:
+        jobs = client.submit_many("echo", range(5))
+        assert worker.end() == 0
+        done = [job for job in jobs if job.status().state == "succeeded"]
+        assert len(done) >= 3
+        worker.wait_for("leaving to be restarted, max_batches: it has run 3")
+
+
+def test_a_worker_that_grew_above_its_memory_drains_and_leaves_with_0(
+    here: Path, redis_url: str, client: Client
+) -> None:
+    (here / ".env").write_text("MICROBATCH_MAX_RSS_BYTES=1048576")
+    with begin(here, redis_url, "tasks:echo") as worker:
+        assert client.call("echo", 1, timeout_s=LIMIT_S) == 1
+        assert worker.end() == 0
+        worker.wait_for("max_rss_bytes: it uses ")
+
+
+def test_a_thread_that_hangs_past_its_time_out_ends_the_worker_with_75(
+    here: Path, redis_url: str, client: Client
+) -> None:
+    with begin(here, redis_url, "tasks:hung") as worker:
+        jobs = client.submit_many("hung", ["hangs", "fine"])
+        assert worker.end() == 75
+        worker.wait_for("and cannot be stopped")
+    assert {job.status().state for job in jobs} <= {"queued", "failed", "succeeded"}
+    outcomes = []
+    for _ in range(3):  # as a supervisor would restart it
+        with begin(here, redis_url, "tasks:hung", "--burst") as worker:
+            worker.end()
+        outcomes = [job.status().state for job in jobs]
+        if outcomes == ["failed", "succeeded"]:
+            break
+    assert outcomes == ["failed", "succeeded"]
+
+
+def test_a_batch_that_blocks_the_loop_past_its_time_out_ends_the_worker_with_75(
+    here: Path, redis_url: str, client: Client
+) -> None:
+    with begin(here, redis_url, "tasks:blocked") as worker:
+        client.submit("blocked", 1)
+        assert worker.end() == 75
+        worker.wait_for("a batch blocks the event loop past its time-out")

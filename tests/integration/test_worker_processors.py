@@ -206,7 +206,8 @@ async def test_what_a_processor_raises_fails_its_batch_and_the_worker_goes_on(
     async def process_async(items: list[int]) -> list[int]:
         return process(items)
 
-    processor = batch_processor(queue="work", max_wait_ms=0)(process if kind == "plain" else process_async)
+    declare = batch_processor(queue="work", max_wait_ms=0, on_batch_error="fail")
+    processor = declare(process if kind == "plain" else process_async)
     async with Worker([processor], settings=quick(desk.url)):
         failing = desk.submit(1, 2)
         await until(lambda: desk.are_final(failing), 5)

@@ -218,7 +218,7 @@ def test_the_pods_read_objects_that_exist_and_the_secret_stays_out_of_the_kustom
 
 def test_systemd_restarts_a_crashed_worker_but_not_one_with_bad_settings() -> None:
     service = unit_section("Service")
-    assert service["Restart"] == "on-failure"
+    assert service["Restart"] == "always"
     assert service["RestartPreventExitStatus"] == "2"
     assert service["SuccessExitStatus"] == "75"
     assert unit_section("Unit")["StartLimitIntervalSec"] == "0"

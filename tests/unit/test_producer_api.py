@@ -19,7 +19,7 @@ from microbatch.producer.loop_thread import LoopThread
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-OF_WORKERS = {"DrainTimeout", "EmbeddedServerError", "ProcessorError", "ResultMismatch"}
+OF_WORKERS = {"BatchTimeout", "DrainTimeout", "EmbeddedServerError", "ProcessorError", "ResultMismatch"}
 
 
 def shape(method: Callable[..., Any]) -> list[tuple[str, object, object]]:

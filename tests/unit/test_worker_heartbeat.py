@@ -58,6 +58,7 @@ def an_agent(queue: str, *batches: str, begun: tuple[str, ...] = ()) -> Any:
         settings=SimpleNamespace(queue=queue, result_ttl_s=60.0),
         ledger=SimpleNamespace(batch_ids=lambda: list(batches)),
         claimer=SimpleNamespace(is_idle=True),
+        runner=SimpleNamespace(due_s=list, blocks_loop=True),
         bell=Bell(),
         has_begun=begun.__contains__,
     )

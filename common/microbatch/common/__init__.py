@@ -2,6 +2,7 @@
 
 from microbatch.common.errors import (
     AuthenticationFailed,
+    BatchTimeout,
     ClientClosed,
     ConnectionFailed,
     DrainTimeout,
@@ -39,6 +40,7 @@ from microbatch.common.status import ErrorFacts, JobStatus
 
 __all__ = [
     "AuthenticationFailed",
+    "BatchTimeout",
     "ClientClosed",
     "ClientSettings",
     "ConnectionFailed",

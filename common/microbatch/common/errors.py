@@ -26,6 +26,7 @@ reach users only as `__cause__`; `redis_errors.py` is the one place that transla
     |-- SettingsError             also a ValueError
     |-- ProcessorError            a processor that cannot be used: wrong signature, failed setup
     |-- ResultMismatch            a processor answered with something else than one result per job
+    |-- BatchTimeout              also a TimeoutError; a processor took longer than `batch_timeout_s`
     |-- DrainTimeout              also a TimeoutError; a worker left in haste, the rest was handed back
     `-- ClientClosed
 """
@@ -34,6 +35,7 @@ from __future__ import annotations
 
 __all__ = [
     "AuthenticationFailed",
+    "BatchTimeout",
     "ClientClosed",
     "ConnectionFailed",
     "DrainTimeout",
@@ -262,6 +264,10 @@ class ProcessorError(MicrobatchError):
 
 class ResultMismatch(MicrobatchError):
     """A processor answered with something else than exactly one result per job."""
+
+
+class BatchTimeout(MicrobatchError, TimeoutError):
+    """A processor took longer than `batch_timeout_s` for a job that ran alone."""
 
 
 class DrainTimeout(MicrobatchError, TimeoutError):

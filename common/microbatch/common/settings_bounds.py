@@ -17,7 +17,6 @@ __all__ = [
     "BatchSize",
     "BatchTimeoutS",
     "Concurrency",
-    "Executor",
     "ManyBatches",
     "QueueLength",
     "RssBytes",
@@ -42,6 +41,3 @@ RssBytes = Annotated[int, Field(ge=MIB, le=1024 * 1024 * MIB)]
 
 BatchError = Literal["bisect", "fail", "retry"]
 """What becomes of a batch for which the processor raised."""
-
-Executor = Literal["thread", "process"]
-"""Where a processor runs: in the worker's process, or in child processes."""

@@ -37,9 +37,10 @@ signals:
   TSTP, CONT  stop claiming; claim again
   USR1        write stacks and open batches to the log
 
-exit codes: 0 drained; 1 a processor's setup failed; 2 wrong usage, settings,
-import or password; 69 Redis cannot be reached; 75 left before its batches were
-done, and handed them back
+exit codes: 0 drained, also after max_batches or above max_rss_bytes; 1 a
+processor's setup failed; 2 wrong usage, settings, import or password; 69 Redis
+cannot be reached; 75 left before its batches were done (a deadline, a second
+signal, a batch that hangs), and handed them back
 """
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -99,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
         jobs, them = ("job", "it") if error.handed_back == 1 else ("jobs", "them")
         complain(
             "microbatch worker",
-            f"left before its batches were done and handed {error.handed_back} {jobs} back: "
+            f"{error.why}: left before its batches were done and handed {error.handed_back} {jobs} back: "
             f"other workers go on with {them}",
         )
         _leave_at_once(ExitCode.HANDED_BACK)

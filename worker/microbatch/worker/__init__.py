@@ -2,6 +2,7 @@
 
 from microbatch.common.errors import (
     AuthenticationFailed,
+    BatchTimeout,
     ConnectionFailed,
     DrainTimeout,
     MicrobatchError,
@@ -20,6 +21,7 @@ __all__ = [
     "BatchProcessor",
     "BatchReason",
     "BatchResults",
+    "BatchTimeout",
     "ConnectionFailed",
     "DrainTimeout",
     "Job",

@@ -101,6 +101,14 @@ class Heartbeat:
                 )
         return moved
 
+    def is_blocked(self) -> bool:
+        """Whether a batch that is past its time-out holds the event loop; from any thread."""
+        return self._vitality.is_blocked(time.monotonic(), self._due_s(blocking=True))
+
+    def _due_s(self, *, blocking: bool = False) -> list[float]:
+        agents = [agent for agent in list(self._agents) if agent.runner.blocks_loop or not blocking]
+        return [due_s for agent in agents for due_s in agent.runner.due_s()]
+
     def _run(self) -> None:
         pause = self._interval_s
         while not self._stop.wait(pause):
@@ -108,7 +116,7 @@ class Heartbeat:
             pause, self._next_dead_s, self._rounds = self._interval_s, None, self._rounds + 1
             now_s = time.monotonic()
             self._post(self._tick)
-            if self._vitality.is_stalled(now_s):
+            if self._vitality.is_stalled(now_s, self._due_s()):
                 if not self._was_stalled:
                     log.error(
                         "the event loop is stuck: the heartbeat falls silent, others will take the jobs"

@@ -32,6 +32,7 @@ log = logging.getLogger("microbatch.worker")
 GRACE_S = 3.0
 LOOK_S = 0.5
 _DONE = 0
+_RETIRING = -1
 _SIGNALS = ("SIGTERM", "SIGINT", "SIGTSTP", "SIGCONT", "SIGUSR1")
 
 
@@ -44,7 +45,7 @@ def run_in_process(worker: Worker, *, burst: bool) -> None:
     else:
         raise RuntimeError("Worker.run() blocks; inside a running event loop use `async with worker:`")
     events: SimpleQueue[int] = SimpleQueue()
-    shell = _LoopThread(worker, burst=burst, on_done=lambda: events.put(_DONE))
+    shell = _LoopThread(worker, events.put, burst=burst)
     with _signals_to(events):
         shell.start()
         _supervise(worker, shell, events)
@@ -54,10 +55,10 @@ def run_in_process(worker: Worker, *, burst: bool) -> None:
 class _LoopThread:
     """The thread in which the worker's event loop runs."""
 
-    def __init__(self, worker: Worker, *, burst: bool, on_done: Callable[[], None]) -> None:
+    def __init__(self, worker: Worker, tell: Callable[[int], None], *, burst: bool) -> None:
         self._worker = worker
         self._burst = burst
-        self._on_done = on_done
+        self._tell = tell
         self._leave = asyncio.Event()
         self._told_to_leave = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -92,7 +93,7 @@ class _LoopThread:
         except BaseException as error:  # noqa: BLE001 - raised again by result(), in the main thread
             self._error = error
         finally:
-            self._on_done()
+            self._tell(_DONE)
 
     async def _main(self) -> None:
         if self._told_to_leave:
@@ -109,20 +110,27 @@ class _LoopThread:
         except BaseException:
             leaving.cancel()
             raise
+        retirement = self._worker.retirement
+        retiring = asyncio.ensure_future(retirement.wait())
         dry = asyncio.ensure_future(self._worker.wait_until_dry()) if self._burst else None
-        await asyncio.wait({leaving, dry} if dry else {leaving}, return_when=asyncio.FIRST_COMPLETED)
-        for waiting in (leaving, dry):
-            if waiting is not None:
-                waiting.cancel()
+        reasons = [leaving, retiring, *([dry] if dry else [])]
+        await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+        if retiring.done():
+            self._tell(_RETIRING)
+        for waiting in reasons:
+            waiting.cancel()
         handed_back = await self._worker.stop()
         if dry is not None and dry.done() and not dry.cancelled():
             dry.result()
+        if retirement.is_stuck:
+            raise DrainTimeout(handed_back + retirement.given_up, retirement.why)
         if handed_back or not self._worker.drained:
             raise DrainTimeout(handed_back)
 
 
 def _supervise(worker: Worker, shell: _LoopThread, events: SimpleQueue[int]) -> None:
     deadline_s: float | None = None
+    was_told = False
     while True:
         left_s = LOOK_S if deadline_s is None else deadline_s - time.monotonic()
         if left_s <= 0:
@@ -131,27 +139,43 @@ def _supervise(worker: Worker, shell: _LoopThread, events: SimpleQueue[int]) -> 
             # Not for ever: the system may give a signal to another thread, and that does not wake this one.
             event = events.get(timeout=min(LOOK_S, left_s))
         except Empty:
+            if worker.heartbeat is not None and worker.heartbeat.is_blocked():
+                # Not handed back: a takeover sends its jobs to run alone, and counts what hangs alone.
+                raise DrainTimeout(0, "a batch blocks the event loop past its time-out") from None
             continue
         if event == _DONE:
             return
         if event in {signal.SIGTERM, signal.SIGINT}:
-            if deadline_s is not None:
+            if was_told:
                 _hand_back_now(worker, "a second signal came")
-            # The loop keeps the deadline itself; this one is for a loop that is blocked.
-            deadline_s = time.monotonic() + worker.settings.drain_timeout_s + GRACE_S
+            was_told = True
+            deadline_s = deadline_s or _deadline_s(worker)
             shell.leave()
             log.warning(
                 "%s: draining (at most %g s)", signal.Signals(event).name, worker.settings.drain_timeout_s
             )
-        elif event == getattr(signal, "SIGTSTP", None):
-            shell.call(worker.quiet)
-            log.warning("SIGTSTP: quiet, no new claims")
-        elif event == getattr(signal, "SIGCONT", None):
-            shell.call(worker.resume)
-            log.warning("SIGCONT: claiming again")
-        elif event == getattr(signal, "SIGUSR1", None):
-            log.warning("SIGUSR1: %r, open batches: %s", worker, worker.open_batches())
-            faulthandler.dump_traceback(file=sys.__stderr__ or sys.stderr, all_threads=True)
+        elif event == _RETIRING:
+            deadline_s = deadline_s or _deadline_s(worker)
+        else:
+            _heed(worker, shell, event)
+
+
+def _heed(worker: Worker, shell: _LoopThread, event: int) -> None:
+    """Do what a signal asks that is not about leaving."""
+    if event == getattr(signal, "SIGTSTP", None):
+        shell.call(worker.quiet)
+        log.warning("SIGTSTP: quiet, no new claims")
+    elif event == getattr(signal, "SIGCONT", None):
+        shell.call(worker.resume)
+        log.warning("SIGCONT: claiming again")
+    elif event == getattr(signal, "SIGUSR1", None):
+        log.warning("SIGUSR1: %r, open batches: %s", worker, worker.open_batches())
+        faulthandler.dump_traceback(file=sys.__stderr__ or sys.stderr, all_threads=True)
+
+
+def _deadline_s(worker: Worker) -> float:
+    """When to leave whatever happens: the loop keeps the deadline itself, this is for one that is blocked."""
+    return time.monotonic() + worker.settings.drain_timeout_s + GRACE_S
 
 
 def _hand_back_now(worker: Worker, why: str) -> None:

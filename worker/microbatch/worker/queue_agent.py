@@ -11,6 +11,7 @@ import logging
 import random
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from microbatch.common.codec import encode
@@ -20,6 +21,7 @@ from microbatch.worker.assembly import assemble
 from microbatch.worker.batch import Batch, BatchReason
 from microbatch.worker.bell import Bell
 from microbatch.worker.claimer import Claimer
+from microbatch.worker.executor import BatchLost
 from microbatch.worker.ledger import Ledger
 from microbatch.worker.retries import RetryRules, judged
 from microbatch.worker.runner import Runner
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from microbatch.common.settings import QueueSettings, WorkerSettings
     from microbatch.worker.isolation import Isolation
     from microbatch.worker.processor import BatchProcessor
+    from microbatch.worker.retirement import Retirement
 
 __all__ = ["AgentParts", "QueueAgent"]
 
@@ -52,6 +55,7 @@ class AgentParts:
     settings: WorkerSettings
     register: Register
     isolation: Isolation
+    retirement: Retirement
 
 
 class QueueAgent:
@@ -62,7 +66,7 @@ class QueueAgent:
     ) -> None:
         self.keys = QueueKeys(settings.queue)
         self.settings = settings
-        self.runner = Runner(processor, settings)
+        self.runner = Runner(processor, settings, parts.retirement.stuck)
         self.bell = Bell()
         self.ledger = Ledger(settings.concurrency, self.bell.ring, parts.isolation)
         parts.isolation.on_open(self.bell.ring)
@@ -188,6 +192,7 @@ class QueueAgent:
             # A bug of ours: the jobs stay claimed, so the heartbeat hands them back as orphans.
             log.error("queue %s: batch %s broke", self.settings.queue, batch_id, exc_info=error)
         self.ledger.strike(batch_id)
+        self._parts.retirement.batch_ended()
 
     async def _process(self, batch_id: str, claimed: Claimed) -> None:
         sorted_ = assemble(self.settings.queue, claimed.entries, claimed.claimed_ms)
@@ -199,15 +204,15 @@ class QueueAgent:
         if sorted_.jobs:
             self._begun[batch_id] = sorted_.entries
             batch = Batch(batch_id, self.settings.queue, cast("BatchReason", claimed.reason), sorted_.jobs)
-            if sorted_.entries[0].is_suspect:
-                async with self._parts.isolation.alone():
-                    if not await self._settler.run_alone(self._parts.worker_id, batch_id):
-                        log.warning("queue %s: batch %s was taken over", self.settings.queue, batch_id)
-                        return
-                    outcomes += await self.runner.run(batch, sorted_.entries)
-            else:
-                async with self._parts.isolation.together():
-                    outcomes += await self.runner.run(batch, sorted_.entries)
+            try:
+                ended = await self._run(facts, batch, sorted_.entries)
+            except BatchLost as lost:
+                await self._give_up(batch_id, lost)
+                return
+            if ended is None:
+                log.warning("queue %s: batch %s was taken over", self.settings.queue, batch_id)
+                return
+            outcomes += ended
         if outcomes or not sorted_.newer:
             await self._settler.settle(facts, outcomes, close=not sorted_.newer)
         if sorted_.newer:
@@ -221,6 +226,25 @@ class QueueAgent:
             "queue %s: batch %s of %d (%s) settled", self.settings.queue, batch_id, size, claimed.reason
         )
 
+    async def _run(
+        self, facts: BatchFacts, batch: Batch[Any], entries: Sequence[Entry]
+    ) -> list[Outcome] | None:
+        """Process a batch, a suspect while nothing else runs; None: it is not ours any more."""
+        early = partial(self._settler.settle, facts, close=False)
+        if not entries[0].is_suspect:
+            async with self._parts.isolation.together():
+                return await self.runner.run(batch, entries, early)
+        async with self._parts.isolation.alone():
+            if not await self._settler.run_alone(self._parts.worker_id, batch.id):
+                return None
+            return await self.runner.run(batch, entries, early)
+
+    async def _give_up(self, batch_id: str, lost: BatchLost) -> None:
+        """Let each job that may be to blame for the loss of its run go alone next."""
+        moved = await self._settler.hand_back(self._parts.worker_id, batch_id, ran=True, lane="solo")
+        self._parts.retirement.given_up += moved
+        log.error("queue %s: batch %s was given up, %d jobs: %s", self.settings.queue, batch_id, moved, lost)
+
     async def leave(self) -> None:
         """Be forgotten by the queue."""
         await self.claimer.step_aside(leaving=True)
@@ -228,7 +252,6 @@ class QueueAgent:
     async def teardown(self) -> None:
         """Release what the processor holds."""
         if self._abandoned:  # its thread may be stuck in `process`: a teardown beside it could only hang
-            log.warning("queue %s: no teardown, a batch was abandoned", self.settings.queue)
             self.runner.abandon()
         else:
             await self.runner.teardown()

@@ -1,28 +1,32 @@
-"""Run one processor: set it up, give it batches, judge its answers, tear it down.
+"""Run the batches of one queue: find who is to blame when the processor raises, give up what hangs.
 
-Rule: whatever the user's code does (raise, exit, cancel itself, answer nonsense), the runner returns one
-outcome per job. Plain functions run in threads, so that heartbeats and Redis traffic go on.
+Rule: every claimed job gets exactly one outcome, or the rest of the batch is lost (`BatchLost`) and has none.
+A failed batch is run again in halves within the same claim, so that a bad job costs its mates no attempt.
 """
 
 from __future__ import annotations
 
-import asyncio
-import inspect
 import logging
-from typing import TYPE_CHECKING, Any, cast
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
-from microbatch.common.errors import ProcessorError, ResultMismatch
-from microbatch.worker.answers import describe, failures, outcomes
-from microbatch.worker.processor import BatchProcessor
-from microbatch.worker.threads import ProcessorExit, SlotThreads
+from microbatch.common.errors import BatchTimeout
+from microbatch.worker.answers import failures
+from microbatch.worker.batch import Batch
+from microbatch.worker.executor import BatchLost, Run
+from microbatch.worker.halving import halves
+from microbatch.worker.local_executor import LocalExecutor
+from microbatch.worker.retries import RetryRules, RetryWish, wish_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from microbatch.common.entry import Entry
+    from microbatch.common.queue_settings import QueueSettings
     from microbatch.common.scripts import Outcome
-    from microbatch.common.settings import QueueSettings
-    from microbatch.worker.batch import Batch
+    from microbatch.worker.executor import Executor
+    from microbatch.worker.processor import BatchProcessor
 
 __all__ = ["Runner"]
 
@@ -30,12 +34,26 @@ log = logging.getLogger("microbatch.worker")
 
 
 class Runner:
-    """One processor in this process."""
+    """One processor and the place where it runs.
 
-    def __init__(self, processor: BatchProcessor[Any, Any], settings: QueueSettings) -> None:
+    Args:
+        processor: What to run.
+        settings: Its queue's.
+        on_stuck: Called when a call hangs and cannot be stopped: only the end of this process ends it.
+    """
+
+    def __init__(
+        self,
+        processor: BatchProcessor[Any, Any],
+        settings: QueueSettings,
+        on_stuck: Callable[[str], None] = lambda _why: None,
+    ) -> None:
         self.processor = processor
         self._settings = settings
-        self._threads = SlotThreads(f"microbatch-{processor.queue}", settings.concurrency)
+        self._on_stuck = on_stuck
+        self._is_stuck = False
+        self._executor: Executor = LocalExecutor(processor, settings, self._stuck)
+        self._due_s: dict[str, float] = {}
 
     async def setup(self) -> None:
         """Prepare the processor.
@@ -43,80 +61,91 @@ class Runner:
         Raises:
             ProcessorError: Its `setup` raised; the cause says what.
         """
-        try:
-            await self._hook(self.processor.setup)
-        except Exception as error:  # noqa: BLE001 - the user's code raises what it likes
-            self._threads.stop()
-            cause = error.raised if isinstance(error, ProcessorExit) else error
-            raise ProcessorError(f"setup of {self.processor.name} failed: {describe(cause)}") from cause
+        await self._executor.setup()
 
-    async def run(self, batch: Batch[Any], entries: Sequence[Entry]) -> list[Outcome]:
-        """Process a batch; never raises but when it is cancelled itself."""
+    async def run(
+        self,
+        batch: Batch[Any],
+        entries: Sequence[Entry],
+        settle_early: Callable[[list[Outcome]], Awaitable[None]] | None = None,
+    ) -> list[Outcome]:
+        """Process a batch, and where the processor raises for several jobs, its halves.
+
+        Args:
+            batch: What to process.
+            entries: The entries of its jobs, in the same order.
+            settle_early: Takes what is known before the last part has run; None: all is returned together.
+
+        Returns:
+            The outcomes that `settle_early` has not been given.
+
+        Raises:
+            BatchLost: A part of several jobs hangs, or a process died: what was not settled has no outcome.
+        """
         try:
-            answer = await self._process(batch)
-            return outcomes(
-                batch,
-                entries,
-                answer,
-                mapping_allowed=not self.processor.takes_payloads,
-                max_result_bytes=self._settings.max_result_bytes,
-            )
-        except ResultMismatch as error:
-            log.error("%s answered a batch of %d wrongly: %s", self.processor.name, len(batch), error)
-            return failures(entries, error)
-        except ProcessorExit as error:
-            log.error(
-                "%s raised for a batch of %d: %s", self.processor.name, len(batch), describe(error.raised)
-            )
-            return failures(entries, error.raised)
-        except Exception as error:  # noqa: BLE001 - the user's code raises what it likes
-            log.warning("%s raised for a batch of %d: %s", self.processor.name, len(batch), describe(error))
-            return failures(entries, error)
+            run = await self._call(batch, entries)
+        except BatchLost as lost:
+            if len(batch) == 1 and lost.timed_out:
+                return failures(entries, BatchTimeout(str(lost)))
+            raise
+        if run.ending != "raised" or len(batch) == 1 or self._settings.on_batch_error == "fail":
+            return run.outcomes
+        if self._settings.on_batch_error == "retry":
+            return [self._asked_again(outcome) for outcome in run.outcomes]
+        known: list[Outcome] = []
+        plan = halves(0, len(batch))
+        start, stop = next(plan)
+        while True:
+            part = Batch(batch.id, batch.queue, batch.reason, batch[start:stop])
+            run = await self._call(part, entries[start:stop])
+            if run.ending != "raised" or len(part) == 1:
+                known += run.outcomes
+            try:
+                start, stop = plan.send(run.ending)
+            except StopIteration:
+                return known
+            if known and settle_early is not None:
+                await settle_early(known)
+                known = []
+
+    @property
+    def blocks_loop(self) -> bool:
+        """Whether a call that hangs may hang the event loop."""
+        return self.processor.is_async
+
+    def due_s(self) -> list[float]:
+        """By when each running call must have ended, on the monotonic clock; safe to call from any thread."""
+        return list(self._due_s.values())
 
     async def teardown(self) -> None:
-        """Release what the processor holds. An error is logged: the jobs are settled already."""
-        try:
-            await self._hook(self.processor.teardown)
-        except Exception:
-            log.exception("teardown of %s failed", self.processor.name)
-        self._threads.stop()
+        """Release what the processor holds, unless a call is stuck in it."""
+        if self._is_stuck:
+            self.abandon()
+        else:
+            await self._executor.teardown()
 
     def abandon(self) -> None:
-        """Leave without a teardown; a thread that is stuck in `process` ends when it comes back."""
-        self._threads.stop()
+        """Leave without a teardown, because a call is stuck: a teardown beside it could only hang."""
+        log.warning("queue %s: no teardown, a batch was abandoned", self._settings.queue)
+        self._executor.abandon()
 
-    async def _process(self, batch: Batch[Any]) -> Any:
-        if self.processor.is_async:
-            return await self._on_loop(cast("Awaitable[Any]", self.processor.process(batch)))
-        answer = await self._threads.call(self.processor.process, batch)
-        # A plain function around a coroutine function, such as a decorator makes.
-        return await self._on_loop(answer) if inspect.isawaitable(answer) else answer
-
-    async def _on_loop(self, answer: Awaitable[Any]) -> Any:
-        # A task of its own: a processor that raises CancelledError or SystemExit, or cancels itself, must not
-        # take the loop's own signals' meaning.
+    async def _call(self, batch: Batch[Any], entries: Sequence[Entry]) -> Run:
+        limit_s = self._settings.batch_timeout_s
+        if limit_s is not None:
+            self._due_s[batch.id] = time.monotonic() + limit_s
         try:
-            kind, value = await asyncio.ensure_future(_guarded(answer))
-        except asyncio.CancelledError as error:
-            kind, value = "raised", error
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            raise asyncio.CancelledError  # ours: the batch was handed back
-        if kind == "raised":
-            raise value if isinstance(value, Exception) else ProcessorExit(value)
-        return value
+            return await self._executor.execute(batch, entries)
+        finally:
+            self._due_s.pop(batch.id, None)
 
-    async def _hook(self, hook: Callable[[], Any]) -> None:
-        if getattr(hook, "__func__", hook) in {BatchProcessor.setup, BatchProcessor.teardown}:
-            return  # nothing to do: start no thread for it
-        if inspect.iscoroutinefunction(hook):
-            await hook()
-        else:
-            await self._threads.call(hook)
+    def _asked_again(self, outcome: Outcome) -> Outcome:
+        """The same failure as if the processor had raised `Retry`, unless it is one to give up on."""
+        rules = RetryRules.of(self.processor.retry_on, self.processor.give_up_on)
+        cause = outcome.cause
+        if not isinstance(cause, BaseException) or wish_of(cause, rules) is None:
+            return outcome
+        return replace(outcome, cause=RetryWish(asked=True))
 
-
-async def _guarded(answer: Awaitable[Any]) -> tuple[str, Any]:
-    try:
-        return "answered", await answer
-    except BaseException as error:  # noqa: BLE001 - see _on_loop
-        return "raised", error
+    def _stuck(self, why: str) -> None:
+        self._is_stuck = True
+        self._on_stuck(why)

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from microbatch.common.connection import Connection, backoff_s
 from microbatch.common.errors import AuthenticationFailed, ConnectionFailed, MicrobatchError
@@ -105,11 +105,13 @@ class Settler:
         """Say that nothing but this batch runs here from now on; False: it is not ours any more."""
         return await self._insist(run_alone(self._keys, worker, batch_id))
 
-    async def hand_back(self, worker: str, batch_id: str, *, ran: bool) -> int:
+    async def hand_back(
+        self, worker: str, batch_id: str, *, ran: bool, lane: Literal["front", "solo"] = "front"
+    ) -> int:
         """Hand what is left of a batch back to its queue; returns how many jobs went."""
         moved = 0
         while True:
-            released = await self._insist(release(self._keys, worker, batch_id, ran=ran))
+            released = await self._insist(release(self._keys, worker, batch_id, ran=ran, lane=lane))
             moved += released.moved
             if not released.left:
                 return moved

@@ -6,9 +6,15 @@ others take its jobs; a worker that was cut off itself must not call the whole f
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 __all__ = ["BEATS_BEFORE_JUDGING", "Vitality", "beat_interval_s", "pause_s"]
 
 BEATS_BEFORE_JUDGING = 2
+BLOCKED_GRACE_S = 2.0  # longer than any beat interval, with which the loop ticks
 LONGEST_INTERVAL_S = 0.7
 SHARED_INTERVAL_S = 1.0
 
@@ -55,9 +61,14 @@ class Vitality:
         """The loop is alive."""
         self._ticked_s = now_s
 
-    def is_stalled(self, now_s: float) -> bool:
-        """Whether the loop has been stuck for too long."""
-        return now_s - self._ticked_s > self._loop_stall_limit_s
+    def is_stalled(self, now_s: float, due_s: Iterable[float] = ()) -> bool:
+        """Whether the loop has been stuck for too long, and no batch is within its time-out (`due_s`)."""
+        return now_s - self._ticked_s > self._loop_stall_limit_s and all(due < now_s for due in due_s)
+
+    def is_blocked(self, now_s: float, due_s: Iterable[float]) -> bool:
+        """Whether a batch that is past its time-out (`due_s`) holds the loop, which cannot stop it."""
+        grace_s = BLOCKED_GRACE_S
+        return now_s - self._ticked_s > grace_s and any(due + grace_s < now_s for due in due_s)
 
     def beat_begins(self, now_s: float) -> None:
         """A beat is about to be sent; after a long gap (this process was frozen) it is like the first one.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 from microbatch.common.clock import Clock, Deadline, SystemClock
 from microbatch.common.connection import BlockingConnection, Connection, Endpoint, backoff_s
 from microbatch.common.embedded import open_url
-from microbatch.common.errors import AuthenticationFailed, ConnectionFailed, ProcessorError
+from microbatch.common.errors import AuthenticationFailed, BatchTimeout, ConnectionFailed, ProcessorError
 from microbatch.common.identifiers import new_worker_id
 from microbatch.common.register import Register
 from microbatch.common.settings import WorkerSettings, queue_settings
@@ -24,6 +24,7 @@ from microbatch.worker.heartbeat import Heartbeat
 from microbatch.worker.isolation import Isolation
 from microbatch.worker.processor import declared, instance_of
 from microbatch.worker.queue_agent import AgentParts, QueueAgent
+from microbatch.worker.retirement import Retirement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -62,6 +63,7 @@ class Worker:
     ) -> None:
         self.settings = WorkerSettings() if settings is None else settings
         self.id = new_worker_id()
+        self.retirement = Retirement(self.settings, self.quiet)
         self.handed_back = 0
         self.drained = True
         self._clock = SystemClock() if clock is None else clock
@@ -107,6 +109,8 @@ class Worker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+        if self.retirement.is_stuck and error is None:
+            raise BatchTimeout(self.retirement.why)
 
     async def start(self) -> None:
         """Connect, set processors up, join the queues, beat, claim.
@@ -130,7 +134,7 @@ class Worker:
         connection = self._connection = Connection(endpoint)
         await self._connect(connection)
         register = self._register = Register(connection)
-        parts = AgentParts(connection, self.id, self.settings, register, Isolation())
+        parts = AgentParts(connection, self.id, self.settings, register, Isolation(), self.retirement)
         for processor, settings in zip(self._processors, self._queue_settings, strict=True):
             agent = QueueAgent(parts, processor, settings)
             await agent.runner.setup()
@@ -189,7 +193,9 @@ class Worker:
             agent.claimer.quiet()
 
     def resume(self) -> None:
-        """Claim again."""
+        """Claim again, unless a batch hangs here that only a restart can end."""
+        if self.retirement.is_stuck:
+            return
         for agent in self._agents:
             agent.claimer.resume()
 

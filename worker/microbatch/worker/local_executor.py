@@ -1,0 +1,157 @@
+"""Run a processor in this process: `async def` on the event loop, `def` in threads.
+
+Rule: whatever the user's code does, it cannot take the loop's own signals' meaning, and plain functions
+leave the loop free, so that heartbeats and Redis traffic go on. A call that outlasts its time-out is
+cancelled; one that cannot be (a thread, a coroutine that swallows it) is abandoned and reported as stuck.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from typing import TYPE_CHECKING, Any, cast
+
+from microbatch.common.errors import ProcessorError, ResultMismatch
+from microbatch.worker.answers import describe, failures, outcomes
+from microbatch.worker.batch import Retry
+from microbatch.worker.executor import BatchLost, Run
+from microbatch.worker.processor import BatchProcessor
+from microbatch.worker.threads import ProcessorExit, SlotThreads
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from microbatch.common.entry import Entry
+    from microbatch.common.queue_settings import QueueSettings
+    from microbatch.worker.batch import Batch
+
+__all__ = ["LocalExecutor"]
+
+log = logging.getLogger("microbatch.worker")
+CANCEL_GRACE_S = 1.0
+
+
+class LocalExecutor:
+    """One processor in this process.
+
+    Args:
+        processor: What to run.
+        settings: Its queue's.
+        on_stuck: Called when a call was abandoned: this process cannot be cleaned of it.
+    """
+
+    def __init__(
+        self, processor: BatchProcessor[Any, Any], settings: QueueSettings, on_stuck: Callable[[str], None]
+    ) -> None:
+        self._processor = processor
+        self._settings = settings
+        self._on_stuck = on_stuck
+        self._threads = SlotThreads(f"microbatch-{processor.queue}", settings.concurrency)
+
+    async def setup(self) -> None:
+        """Prepare the processor.
+
+        Raises:
+            ProcessorError: Its `setup` raised; the cause says what.
+        """
+        try:
+            await self._hook(self._processor.setup)
+        except Exception as error:  # noqa: BLE001 - the user's code raises what it likes
+            self._threads.stop()
+            cause = error.raised if isinstance(error, ProcessorExit) else error
+            raise ProcessorError(f"setup of {self._processor.name} failed: {describe(cause)}") from cause
+
+    async def execute(self, batch: Batch[Any], entries: Sequence[Entry]) -> Run:
+        """Call the processor; raises nothing but `BatchLost`, and when it is cancelled itself."""
+        name, size = self._processor.name, len(batch)
+        try:
+            answer = await self._answer(batch)
+            judged = outcomes(
+                batch,
+                entries,
+                answer,
+                mapping_allowed=not self._processor.takes_payloads,
+                max_result_bytes=self._settings.max_result_bytes,
+            )
+        except BatchLost:
+            raise
+        except Retry as retry:
+            log.info("%s asked for another run of a batch of %d: %s", name, size, describe(retry))
+            return Run(failures(entries, retry), "decided")
+        except ResultMismatch as error:
+            log.error("%s answered a batch of %d wrongly: %s", name, size, error)
+            return Run(failures(entries, error), "decided")
+        except ProcessorExit as error:
+            log.error("%s raised for a batch of %d: %s", name, size, describe(error.raised))
+            return Run(failures(entries, error.raised), "raised")
+        except Exception as error:  # noqa: BLE001 - the user's code raises what it likes
+            log.warning("%s raised for a batch of %d: %s", name, size, describe(error))
+            return Run(failures(entries, error), "raised")
+        return Run(judged, "clean")
+
+    async def teardown(self) -> None:
+        """Release what the processor holds. An error is logged: the jobs are settled already."""
+        try:
+            await self._hook(self._processor.teardown)
+        except Exception:
+            log.exception("teardown of %s failed", self._processor.name)
+        self._threads.stop()
+
+    def abandon(self) -> None:
+        """Leave without a teardown; a thread that is stuck in `process` ends when it comes back."""
+        self._threads.stop()
+
+    async def _answer(self, batch: Batch[Any]) -> Any:
+        if self._processor.is_async:
+            return await self._on_loop(cast("Awaitable[Any]", self._processor.process(batch)))
+        limit = asyncio.timeout(self._settings.batch_timeout_s)
+        try:
+            async with limit:
+                answer = await self._threads.call(self._processor.process, batch)
+        except TimeoutError:
+            if not limit.expired():
+                raise  # the processor's own
+            raise self._lost(is_stuck=True) from None
+        # A plain function around a coroutine function, such as a decorator makes.
+        return await self._on_loop(answer) if inspect.isawaitable(answer) else answer
+
+    async def _on_loop(self, answer: Awaitable[Any]) -> Any:
+        # A task of its own: a processor that raises CancelledError or SystemExit, or cancels itself, must not
+        # take the loop's own signals' meaning.
+        task = asyncio.ensure_future(_guarded(answer))
+        try:
+            await asyncio.wait((task,), timeout=self._settings.batch_timeout_s)
+            if not task.done():
+                task.cancel()
+                await asyncio.wait((task,), timeout=CANCEL_GRACE_S)
+                raise self._lost(is_stuck=not task.done())
+        except asyncio.CancelledError:  # ours: the batch was handed back
+            task.cancel()
+            await asyncio.wait((task,))
+            raise
+        kind, value = ("raised", asyncio.CancelledError()) if task.cancelled() else task.result()
+        if kind == "raised":
+            raise value if isinstance(value, Exception) else ProcessorExit(value)
+        return value
+
+    def _lost(self, *, is_stuck: bool) -> BatchLost:
+        why = f"{self._processor.name} took longer than {self._settings.batch_timeout_s:g} s"
+        if is_stuck:
+            self._on_stuck(f"{why} and cannot be stopped")
+        return BatchLost(why, timed_out=True)
+
+    async def _hook(self, hook: Callable[[], Any]) -> None:
+        if getattr(hook, "__func__", hook) in {BatchProcessor.setup, BatchProcessor.teardown}:
+            return  # nothing to do: start no thread for it
+        if inspect.iscoroutinefunction(hook):
+            await hook()
+        else:
+            await self._threads.call(hook)
+
+
+async def _guarded(answer: Awaitable[Any]) -> tuple[str, Any]:
+    try:
+        return "answered", await answer
+    except BaseException as error:  # noqa: BLE001 - see _on_loop
+        return "raised", error
