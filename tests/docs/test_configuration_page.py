@@ -27,6 +27,8 @@ UNITS = {
     "dead_max_length": "jobs",
     "max_attempts": "runs",
     "on_batch_error": "",
+    "executor": "",
+    "max_batches_per_child": "batches",
     "max_batches": "batches",
     "replicas": "replicas",
 }

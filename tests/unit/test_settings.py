@@ -209,13 +209,13 @@ def test_a_setting_that_is_unset_everywhere_stays_unset_and_any_level_sets_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     unset = queue_settings("a", settings=WorkerSettings())
-    assert (unset.max_attempts, unset.batch_timeout_s) == (None, None)
+    assert (unset.max_attempts, unset.batch_timeout_s, unset.max_batches_per_child) == (None, None, None)
     assert unset.origins["max_attempts"] == "default"
 
-    monkeypatch.setenv("MICROBATCH_QUEUE__A__ON_BATCH_ERROR", "fail")
+    monkeypatch.setenv("MICROBATCH_QUEUE__A__EXECUTOR", "process")
     monkeypatch.setenv("MICROBATCH_MAX_ATTEMPTS", "4")
     resolved = queue_settings("a", settings=WorkerSettings(), declared={"batch_timeout_s": 2})
-    assert (resolved.on_batch_error, resolved.max_attempts, resolved.batch_timeout_s) == ("fail", 4, 2)
+    assert (resolved.executor, resolved.max_attempts, resolved.batch_timeout_s) == ("process", 4, 2)
 
 
 def test_options_that_are_no_queue_settings_are_passed_over_but_declared_ones_are_refused() -> None:

@@ -68,6 +68,10 @@ def declared(**values: object) -> object:
             "on_batch_error is 'explode', it must be 'bisect', 'fail' or 'retry'",
         ),
         (
+            lambda: WorkerSettings(executor="gpu"),  # type: ignore[arg-type]
+            "executor is 'gpu', it must be 'thread' or 'process'",
+        ),
+        (
             lambda: WorkerSettings(batch_timeout_s=0),
             "batch_timeout_s is 0, it must be a number of seconds from 0.01 to 86,400",
         ),

@@ -188,7 +188,7 @@ async def test_orphaned_batches_are_handed_back_without_counting_a_run() -> None
     await heartbeat.stop()
 
     released = next(args for name, _, args in redis.calls if name == "release")
-    assert released == ["me", "b9", 0, "front"]
+    assert released == ["me", "b9", 0, "front", 0]
 
 
 async def test_a_stuck_loop_silences_the_heartbeat_until_it_ticks_again() -> None:

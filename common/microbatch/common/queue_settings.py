@@ -18,6 +18,8 @@ from microbatch.common.settings_bounds import (
     BatchSize,
     BatchTimeoutS,
     Concurrency,
+    Executor,
+    ManyBatches,
     QueueLength,
     TtlS,
     ValueBytes,
@@ -50,6 +52,8 @@ class QueueOverrides(BaseModel):
     retry_backoff_limit_s: BackoffS | None = None
     on_batch_error: BatchError | None = None
     batch_timeout_s: BatchTimeoutS | None = None
+    executor: Executor | None = None
+    max_batches_per_child: ManyBatches | None = None
 
     if not TYPE_CHECKING:  # type checkers offer the fields as keyword arguments; this would hide them
 
@@ -75,6 +79,8 @@ class QueueSettings:
     retry_backoff_limit_s: float
     on_batch_error: BatchError
     batch_timeout_s: float | None
+    executor: Executor
+    max_batches_per_child: int | None
     origins: Mapping[str, str]
 
 

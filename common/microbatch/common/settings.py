@@ -24,6 +24,7 @@ from microbatch.common.settings_bounds import (
     BatchSize,
     BatchTimeoutS,
     Concurrency,
+    Executor,
     ManyBatches,
     QueueLength,
     RssBytes,
@@ -240,6 +241,16 @@ class WorkerSettings(RedisSettings):
         description="How long one call of the processor may take; then its jobs run again, each alone, and "
         "one that hangs alone fails: `BatchTimeout`. Unset: for ever. More tolerates slow batches.",
     )
+    executor: Executor = Field(
+        default="thread",
+        description="Where processors run: `thread` in the worker's process (`async def` on its event loop, "
+        "`def` in threads), `process` in child processes, whose death costs only their batch.",
+    )
+    max_batches_per_child: ManyBatches | None = Field(
+        default=None,
+        description="Batches after which a child process (`executor=process`) is replaced. Unset: never. "
+        "Less bounds leaks sooner, and costs a `setup` each time.",
+    )
     max_batches: ManyBatches | None = Field(
         default=None,
         description="Batches after which the worker drains and exits with 0, to be restarted. Unset: never.",
@@ -247,7 +258,7 @@ class WorkerSettings(RedisSettings):
     max_rss_bytes: RssBytes | None = Field(
         default=None,
         description="Memory (resident set) above which the worker drains and exits with 0, to be "
-        "restarted. Unset: no limit.",
+        "restarted; its child processes do not count. Unset: no limit.",
     )
     dead_max_length: Annotated[int, Field(ge=0, le=100_000_000)] = Field(
         default=100_000,

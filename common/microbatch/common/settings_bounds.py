@@ -17,6 +17,7 @@ __all__ = [
     "BatchSize",
     "BatchTimeoutS",
     "Concurrency",
+    "Executor",
     "ManyBatches",
     "QueueLength",
     "RssBytes",
@@ -41,3 +42,6 @@ RssBytes = Annotated[int, Field(ge=MIB, le=1024 * 1024 * MIB)]
 
 BatchError = Literal["bisect", "fail", "retry"]
 """What becomes of a batch for which the processor raised."""
+
+Executor = Literal["thread", "process"]
+"""Where a processor runs: in the worker's process, or in child processes."""

@@ -32,12 +32,14 @@ class BatchLost(Exception):
     """A run that will never answer; its late answer, if any, is thrown away.
 
     Attributes:
-        timed_out: It took longer than `batch_timeout_s`; else its process died.
+        timed_out: It took longer than `batch_timeout_s`.
+        died: The process in which it ran, alone, has died.
     """
 
-    def __init__(self, why: str, *, timed_out: bool) -> None:
+    def __init__(self, why: str, *, timed_out: bool = False, died: bool = False) -> None:
         super().__init__(why)
         self.timed_out = timed_out
+        self.died = died
 
 
 class Executor(Protocol):

@@ -18,7 +18,7 @@ from microbatch.worker.batch import Batch, BatchResults
 if typing.TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from microbatch.common.settings_bounds import BatchError
+    from microbatch.common.settings_bounds import BatchError, Executor
 
 __all__ = [
     "DECLARABLE",
@@ -57,6 +57,9 @@ class BatchProcessor(Generic[P, R]):
         on_batch_error: `"bisect"`, `"fail"` or `"retry"` the jobs of a batch for which it raised; None: the
             settings.
         batch_timeout_s: How long one call may take; None: the settings.
+        executor: `"thread"` (in the worker's process) or `"process"` (in child processes); None: the
+            settings.
+        max_batches_per_child: Batches after which a child process is replaced; None: the settings.
         retry_on: The exceptions that are worth another run, where `max_attempts` allows one; default: all.
         give_up_on: The exceptions that are never worth one, although `retry_on` names them; default: none.
     """
@@ -72,6 +75,8 @@ class BatchProcessor(Generic[P, R]):
     retry_backoff_limit_s: float | None = None
     on_batch_error: BatchError | None = None
     batch_timeout_s: float | None = None
+    executor: Executor | None = None
+    max_batches_per_child: int | None = None
     retry_on: ExceptionTypes = (Exception,)
     give_up_on: ExceptionTypes = ()
 

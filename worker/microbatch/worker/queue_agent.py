@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from microbatch.common.codec import encode
+from microbatch.common.codec import encode, encode_error
 from microbatch.common.keys import QueueKeys
 from microbatch.common.scripts import CANCEL_MESSAGE, BatchFacts, Claimed, Outcome, join, queue_status
 from microbatch.worker.assembly import assemble
@@ -207,8 +207,11 @@ class QueueAgent:
             try:
                 ended = await self._run(facts, batch, sorted_.entries)
             except BatchLost as lost:
-                await self._give_up(batch_id, lost)
-                return
+                crasher = self._crasher(lost, sorted_.entries)
+                if crasher is None:
+                    await self._give_up(facts, lost, sorted_.entries)
+                    return
+                ended = [crasher]
             if ended is None:
                 log.warning("queue %s: batch %s was taken over", self.settings.queue, batch_id)
                 return
@@ -239,11 +242,21 @@ class QueueAgent:
                 return None
             return await self.runner.run(batch, entries, early)
 
-    async def _give_up(self, batch_id: str, lost: BatchLost) -> None:
+    def _crasher(self, lost: BatchLost, entries: Sequence[Entry]) -> Outcome | None:
+        """The end of a job that has killed the process in which it ran alone once too often."""
+        limit = self._parts.settings.max_crashes
+        if not lost.died or len(entries) > 1 or entries[0].crashes + 1 < limit:
+            return None
+        return Outcome(entries[0], "failed", encode_error("WorkerLost", f"{lost}, for the {limit}. time"))
+
+    async def _give_up(self, facts: BatchFacts, lost: BatchLost, entries: Sequence[Entry]) -> None:
         """Let each job that may be to blame for the loss of its run go alone next."""
-        moved = await self._settler.hand_back(self._parts.worker_id, batch_id, ran=True, lane="solo")
+        is_crash = lost.died and len(entries) == 1
+        moved = await self._settler.isolate(facts.worker, facts.batch, is_crash=is_crash)
         self._parts.retirement.given_up += moved
-        log.error("queue %s: batch %s was given up, %d jobs: %s", self.settings.queue, batch_id, moved, lost)
+        log.error(
+            "queue %s: batch %s was given up, %d jobs: %s", self.settings.queue, facts.batch, moved, lost
+        )
 
     async def leave(self) -> None:
         """Be forgotten by the queue."""

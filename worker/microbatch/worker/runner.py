@@ -17,6 +17,7 @@ from microbatch.worker.batch import Batch
 from microbatch.worker.executor import BatchLost, Run
 from microbatch.worker.halving import halves
 from microbatch.worker.local_executor import LocalExecutor
+from microbatch.worker.process_executor import ProcessExecutor
 from microbatch.worker.retries import RetryRules, RetryWish, wish_of
 
 if TYPE_CHECKING:
@@ -52,7 +53,11 @@ class Runner:
         self._settings = settings
         self._on_stuck = on_stuck
         self._is_stuck = False
-        self._executor: Executor = LocalExecutor(processor, settings, self._stuck)
+        self._executor: Executor = (
+            ProcessExecutor(processor, settings)
+            if settings.executor == "process"
+            else LocalExecutor(processor, settings, self._stuck)
+        )
         self._due_s: dict[str, float] = {}
 
     async def setup(self) -> None:
@@ -111,7 +116,7 @@ class Runner:
     @property
     def blocks_loop(self) -> bool:
         """Whether a call that hangs may hang the event loop."""
-        return self.processor.is_async
+        return self.processor.is_async and self._settings.executor != "process"
 
     def due_s(self) -> list[float]:
         """By when each running call must have ended, on the monotonic clock; safe to call from any thread."""

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from microbatch.common.connection import Connection, backoff_s
 from microbatch.common.errors import AuthenticationFailed, ConnectionFailed, MicrobatchError
@@ -20,6 +20,7 @@ from microbatch.common.scripts import (
     Call,
     Fault,
     Outcome,
+    Released,
     SettleCode,
     quarantine,
     release,
@@ -105,13 +106,22 @@ class Settler:
         """Say that nothing but this batch runs here from now on; False: it is not ours any more."""
         return await self._insist(run_alone(self._keys, worker, batch_id))
 
-    async def hand_back(
-        self, worker: str, batch_id: str, *, ran: bool, lane: Literal["front", "solo"] = "front"
-    ) -> int:
+    async def hand_back(self, worker: str, batch_id: str, *, ran: bool) -> int:
         """Hand what is left of a batch back to its queue; returns how many jobs went."""
+        return await self._release(release(self._keys, worker, batch_id, ran=ran))
+
+    async def isolate(self, worker: str, batch_id: str, *, is_crash: bool) -> int:
+        """Let the jobs of a batch that was lost run alone next; returns how many went.
+
+        `is_crash`: it was one job, and its process died: that counts against it.
+        """
+        call = release(self._keys, worker, batch_id, ran=True, lane="solo", is_crash=is_crash)
+        return await self._release(call)
+
+    async def _release(self, call: Call[Released]) -> int:
         moved = 0
-        while True:
-            released = await self._insist(release(self._keys, worker, batch_id, ran=ran, lane=lane))
+        while True:  # a call moves a bounded number
+            released = await self._insist(call)
             moved += released.moved
             if not released.left:
                 return moved

@@ -24,6 +24,7 @@ from microbatch.worker.heartbeat import Heartbeat
 from microbatch.worker.isolation import Isolation
 from microbatch.worker.processor import declared, instance_of
 from microbatch.worker.queue_agent import AgentParts, QueueAgent
+from microbatch.worker.reference import reference_of
 from microbatch.worker.retirement import Retirement
 
 if TYPE_CHECKING:
@@ -74,6 +75,9 @@ class Worker:
             queue_settings(each.queue, settings=self.settings, declared=declared(each), cli=options)
             for each in self._processors
         ]
+        for each, resolved in zip(self._processors, self._queue_settings, strict=True):
+            if resolved.executor == "process":
+                reference_of(each)  # now, and not when the worker starts
         queues = [each.queue for each in self._queue_settings]
         for queue in queues:
             if queues.count(queue) > 1:

@@ -2,14 +2,15 @@
 --
 -- Keys:    the queue's prefix
 -- Args:    worker, batch id, runs (1 where the processor had begun, so that its attempt counts; else 0),
---          lane (front; solo for suspects, which run alone next)
+--          lane (front; solo for suspects, which run alone next), crashes (1 where the process that ran this batch
+--          of one has died; else 0)
 -- Returns: {moved, left}  jobs that went back in this call, and jobs that wait for another call
 -- Atomic because: a job leaves its old entry and gets its new one in one step, or two workers run it.
 -- @include base
 -- @include backlog
 -- @include wake
 -- @include move
-local worker, batch, runs, to_lane = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local worker, batch, runs, to_lane, crashes = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 local batches = Q .. 'batches:' .. worker
 local CHUNK = 256
 
@@ -22,7 +23,7 @@ redis.call('ZREM', Q .. 'idle', worker)
 for token in listed:gmatch('%S+') do
   if done < CHUNK then
     local lane, entry_id = split_token(token)
-    if move(lane, entry_id, to_lane, runs, 0) then moved = moved + 1 end
+    if move(lane, entry_id, to_lane, runs, crashes) then moved = moved + 1 end
     done = done + 1
   else
     left[#left + 1] = token

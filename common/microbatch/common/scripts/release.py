@@ -22,13 +22,21 @@ class Released:
 
 
 def release(
-    keys: QueueKeys, worker: str, batch: str, *, ran: bool, lane: Literal["front", "solo"] = "front"
+    keys: QueueKeys,
+    worker: str,
+    batch: str,
+    *,
+    ran: bool,
+    lane: Literal["front", "solo"] = "front",
+    is_crash: bool = False,
 ) -> Call[Released]:
     """Hand a batch back to the queue.
 
     `ran`: the processor had begun, so the attempt counts. `lane`: `solo` where each job is to run alone next.
+    `is_crash`: it was one job, and the process that ran it has died: that counts against it.
     """
-    return Call(load("release"), keys.prefix, (worker, batch, int(ran), lane), _parse)
+    args = (worker, batch, int(ran), lane, int(is_crash))
+    return Call(load("release"), keys.prefix, args, _parse)
 
 
 def _parse(reply: Any) -> Released:

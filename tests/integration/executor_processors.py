@@ -1,0 +1,97 @@
+"""Processors that misbehave in every way, for each place where one can run.
+
+What they do depends on the payload alone, so that it is the same in every run and in every process.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any
+
+from microbatch.worker import Batch, BatchProcessor, Retry, batch_processor
+
+__all__ = ["QUEUE", "Counted", "Refuses", "in_process", "misbehaves", "misbehaves_async"]
+
+QUEUE = "work"
+HANG_S = 60.0
+SLOW_S = 1.0
+
+
+def act(payload: Any, attempt: int) -> Any:  # noqa: C901 - one line for each way
+    match payload:
+        case "raise":
+            raise ValueError("poison")
+        case "exit 0":
+            sys.exit(0)
+        case "exit 1":
+            sys.exit(1)
+        case "die":
+            os._exit(3)
+        case "hang":
+            time.sleep(HANG_S)
+        case "slow":
+            time.sleep(SLOW_S)
+        case "flaky":
+            return Retry(delay_s=0) if attempt == 1 else attempt
+        case "error":
+            return OSError("this one alone")
+        case "circular":
+            circular: list[Any] = []
+            circular.append(circular)
+            return circular
+        case "large":
+            return "x" * 3_000_000
+        case "pid":
+            return os.getpid()
+    return payload
+
+
+def answers(batch: Batch[Any]) -> list[Any]:
+    if "wrong count" in batch.payloads:
+        return []
+    return [act(job.payload, job.attempt) for job in batch]
+
+
+@batch_processor(queue=QUEUE, max_wait_ms=0)
+def misbehaves(batch: Batch[Any]) -> list[Any]:
+    return answers(batch)
+
+
+@batch_processor(queue=QUEUE, max_wait_ms=0)
+async def misbehaves_async(batch: Batch[Any]) -> list[Any]:
+    return answers(batch)
+
+
+@batch_processor(queue=QUEUE, max_wait_ms=0, executor="process")
+def in_process(batch: Batch[Any]) -> list[Any]:
+    return answers(batch)
+
+
+class Counted(BatchProcessor[Any, Any]):
+    """Says in which process it was set up, and how many batches that has seen."""
+
+    queue = QUEUE
+    max_wait_ms = 0
+    executor = "process"
+    max_batches_per_child = 2
+
+    async def setup(self) -> None:
+        self.pid = os.getpid()
+        self.batches = 0
+
+    async def process(self, batch: Batch[Any]) -> list[Any]:
+        self.batches += 1
+        return [[self.pid, self.batches]] * len(batch)
+
+
+class Refuses(BatchProcessor[Any, Any]):
+    queue = QUEUE
+    executor = "process"
+
+    def setup(self) -> None:
+        raise OSError("no such model")
+
+    def process(self, batch: Batch[Any]) -> list[Any]:
+        return batch.payloads

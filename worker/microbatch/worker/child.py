@@ -1,0 +1,124 @@
+"""A child process as its worker sees it: started, asked, ended.
+
+Rule: one request at a time. A child that died, or was killed, raises `ChildGone` and is never used again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import sys
+from typing import TYPE_CHECKING, Any
+
+from microbatch.common.errors import ProcessorError
+from microbatch.worker.child_frames import LENGTH_BYTES, frame, message
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["Child", "ChildGone"]
+
+TEARDOWN_S = 10.0
+
+
+class ChildGone(Exception):
+    """The process has ended; its text says how."""
+
+
+class Child:
+    """One child process; make it with `start`."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        line: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        tether: int,
+    ) -> None:
+        self._process = process
+        self._reader, self._writer = line
+        self._tether = tether
+        self.batches = 0
+
+    @classmethod
+    async def start(cls, reference: tuple[str, str], options: Mapping[str, object]) -> Child:
+        """Start a process and set the processor up in it.
+
+        Args:
+            reference: The module and the name of the processor.
+            options: The settings that its runs need.
+
+        Raises:
+            ProcessorError: It cannot be imported, its `setup` failed, or the process died over it.
+        """
+        ours, theirs = socket.socketpair()
+        read_end, write_end = os.pipe()
+        os.set_inheritable(read_end, True)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "microbatch.worker.child_main",
+                str(theirs.fileno()),
+                str(read_end),
+                *reference,
+                pass_fds=(theirs.fileno(), read_end),
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, ["", *sys.path])) or ""},
+            )
+        finally:
+            theirs.close()
+            os.close(read_end)
+        child = cls(process, await asyncio.open_connection(sock=ours), write_end)
+        try:
+            state, why = await child.ask(options)
+        except ChildGone as gone:
+            raise ProcessorError(f"the child process for {':'.join(reference)} {gone}") from gone
+        except BaseException:
+            await child.kill()
+            raise
+        if state != "ready":
+            await child.kill()
+            raise ProcessorError(f"in a child process: {why}")
+        return child
+
+    async def ask(self, *values: Any) -> list[Any]:
+        """Send a message and wait for the answer.
+
+        Raises:
+            ChildGone: The process ended before it answered.
+        """
+        try:
+            self._writer.write(frame(*values))
+            await self._writer.drain()
+            length = int.from_bytes(await self._reader.readexactly(LENGTH_BYTES), "big")
+            return message(await self._reader.readexactly(length))
+        except (asyncio.IncompleteReadError, ConnectionError) as error:
+            await self.kill()
+            code = self._process.returncode
+            how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with {code}"
+            raise ChildGone(how) from error
+
+    async def leave(self) -> None:
+        """Let it tear its processor down, and end it."""
+        self._writer.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._process.wait(), TEARDOWN_S)
+        await self.kill()
+
+    async def kill(self) -> None:
+        """End it at once; harmless when repeated."""
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+        await self._process.wait()
+        self._writer.close()
+        tether, self._tether = self._tether, -1
+        if tether >= 0:
+            os.close(tether)
+
+    def kill_soon(self) -> None:
+        """End it without waiting: for a worker that leaves in haste."""
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()

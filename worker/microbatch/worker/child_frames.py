@@ -1,0 +1,70 @@
+"""What a worker and its child processes say to each other: msgpack, each message behind its length.
+
+Rule: payloads and results cross as they are in Redis, encoded; exceptions cross as the error that a record
+holds, and as the wish for another run that was judged where the exception was. No object is ever pickled.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import msgpack
+
+from microbatch.common.entry import Entry
+from microbatch.common.scripts import Outcome
+from microbatch.worker.executor import Run
+from microbatch.worker.retries import RetryRules, RetryWish, wish_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["LENGTH_BYTES", "frame", "message", "read_entries", "read_run", "row_of_run", "rows_of"]
+
+LENGTH_BYTES = 4
+_FIELDS = Entry.__slots__
+
+
+def frame(*values: Any) -> bytes:
+    """One message, with its length in front."""
+    data: bytes = msgpack.packb(values)
+    return len(data).to_bytes(LENGTH_BYTES, "big") + data
+
+
+def message(data: bytes) -> list[Any]:
+    """What `frame` was given; both ends are ours, so anything else is a bug."""
+    return cast("list[Any]", msgpack.unpackb(data, strict_map_key=False))
+
+
+def rows_of(entries: Sequence[Entry]) -> list[list[Any]]:
+    """Entries as plain lists."""
+    return [[getattr(entry, field) for field in _FIELDS] for entry in entries]
+
+
+def read_entries(rows: Sequence[Sequence[Any]]) -> list[Entry]:
+    """The entries that `rows_of` took apart."""
+    entries = []
+    for row in rows:
+        entry = Entry("", "", "", b"", 0)
+        for field, value in zip(_FIELDS, row, strict=True):
+            setattr(entry, field, value)
+        entries.append(entry)
+    return entries
+
+
+def row_of_run(run: Run, rules: RetryRules) -> list[Any]:
+    """A run as plain values: what each job ended with, and what it wishes."""
+    return [run.ending, [[outcome.state, outcome.value, _wish(outcome, rules)] for outcome in run.outcomes]]
+
+
+def read_run(row: Sequence[Any], entries: Sequence[Entry]) -> Run:
+    """The run of these entries that `row_of_run` took apart."""
+    ending, rows = row
+    outcomes = [
+        Outcome(entry, state, value, cause=None if wish is None else RetryWish(*wish))
+        for entry, (state, value, wish) in zip(entries, rows, strict=True)
+    ]
+    return Run(outcomes, ending)
+
+
+def _wish(outcome: Outcome, rules: RetryRules) -> RetryWish | None:
+    return wish_of(outcome.cause, rules) if isinstance(outcome.cause, BaseException) else None

@@ -1,0 +1,117 @@
+"""Run a processor in child processes: whatever one does to its process, the worker lives on.
+
+Rule: one child per slot, each with its own `setup`; a child runs one batch at a time, so that its death costs
+that batch alone. A child that died, hung or has run its share is replaced before the next batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any
+
+from microbatch.worker.child import Child, ChildGone
+from microbatch.worker.child_frames import read_run, rows_of
+from microbatch.worker.executor import BatchLost, Run
+from microbatch.worker.reference import reference_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from microbatch.common.entry import Entry
+    from microbatch.common.queue_settings import QueueSettings
+    from microbatch.worker.batch import Batch
+    from microbatch.worker.processor import BatchProcessor
+
+__all__ = ["ProcessExecutor"]
+
+log = logging.getLogger("microbatch.worker")
+
+
+class ProcessExecutor:
+    """One processor in as many child processes as its queue has slots.
+
+    Args:
+        processor: What to run; it must be importable by name.
+        settings: Its queue's.
+
+    Raises:
+        ProcessorError: A child process could not find it.
+    """
+
+    def __init__(self, processor: BatchProcessor[Any, Any], settings: QueueSettings) -> None:
+        self._reference = reference_of(processor)
+        self._name = processor.name
+        self._settings = settings
+        self._free: list[Child] = []
+        self._busy: set[Child] = set()
+        self._room = asyncio.Semaphore(settings.concurrency)
+
+    async def setup(self) -> None:
+        """Start the children and set the processor up in each.
+
+        Raises:
+            ProcessorError: It cannot be imported there, or its `setup` failed.
+        """
+        started = await asyncio.gather(
+            *(self._start() for _ in range(self._settings.concurrency)), return_exceptions=True
+        )
+        self._free = [child for child in started if isinstance(child, Child)]
+        errors = [error for error in started if isinstance(error, BaseException)]
+        if errors:
+            await self.teardown()
+            raise errors[0]
+
+    async def execute(self, batch: Batch[Any], entries: Sequence[Entry]) -> Run:
+        """Run a batch in a child.
+
+        Raises:
+            BatchLost: The child died, or took longer than `batch_timeout_s` and was killed.
+        """
+        limit_s = self._settings.batch_timeout_s
+        async with self._room:
+            try:
+                child = self._free.pop() if self._free else await self._start()
+            except Exception as error:
+                raise BatchLost(f"no child process for {self._name}: {error}") from error
+            self._busy.add(child)
+            try:
+                async with asyncio.timeout(limit_s):
+                    # Jobs that came too late were set aside by the worker: the child judges no deadlines.
+                    answer = await child.ask(batch.id, batch.reason, 0, rows_of(entries))
+            except TimeoutError:
+                raise BatchLost(f"{self._name} took longer than {limit_s:g} s", timed_out=True) from None
+            except ChildGone as gone:
+                raise BatchLost(f"the process of {self._name} {gone}", died=True) from gone
+            else:
+                await self._put_back(child)
+            finally:
+                self._busy.discard(child)
+                if child not in self._free:
+                    await child.kill()
+            return read_run(answer, entries)
+
+    async def teardown(self) -> None:
+        """Let every child tear its processor down."""
+        free, self._free = self._free, []
+        await asyncio.gather(*(child.leave() for child in free))
+
+    def abandon(self) -> None:
+        """Leave at once, because a call is stuck."""
+        for child in (*self._free, *self._busy):
+            child.kill_soon()
+
+    async def _put_back(self, child: Child) -> None:
+        child.batches += 1
+        share = self._settings.max_batches_per_child
+        if share is not None and child.batches >= share:
+            await child.leave()
+        else:
+            self._free.append(child)
+
+    async def _start(self) -> Child:
+        options = {
+            "concurrency": 1,
+            "max_result_bytes": self._settings.max_result_bytes,
+        }
+        return await Child.start(self._reference, options)
