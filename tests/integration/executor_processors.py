@@ -8,18 +8,28 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 from microbatch.worker import Batch, BatchProcessor, Retry, batch_processor
 
-__all__ = ["QUEUE", "Counted", "Refuses", "in_process", "misbehaves", "misbehaves_async"]
+__all__ = [
+    "QUEUE",
+    "Counted",
+    "OnlyOnce",
+    "Refuses",
+    "Watches",
+    "in_process",
+    "misbehaves",
+    "misbehaves_async",
+]
 
 QUEUE = "work"
 HANG_S = 60.0
 SLOW_S = 1.0
 
 
-def act(payload: Any, attempt: int) -> Any:  # noqa: C901 - one line for each way
+def act(payload: Any, attempt: int) -> Any:  # noqa: C901, PLR0912 - one line for each way
     match payload:
         case "raise":
             raise ValueError("poison")
@@ -29,6 +39,11 @@ def act(payload: Any, attempt: int) -> Any:  # noqa: C901 - one line for each wa
             sys.exit(1)
         case "die":
             os._exit(3)
+        case "die with a fork":  # which keeps what its parent had open
+            if os.fork():
+                os._exit(3)
+            time.sleep(SLOW_S * 5)
+            os._exit(0)
         case "hang":
             time.sleep(HANG_S)
         case "slow":
@@ -84,6 +99,35 @@ class Counted(BatchProcessor[Any, Any]):
     async def process(self, batch: Batch[Any]) -> list[Any]:
         self.batches += 1
         return [[self.pid, self.batches]] * len(batch)
+
+
+class OnlyOnce(BatchProcessor[Any, Any]):
+    """Its first process can be set up, a later one cannot."""
+
+    queue = QUEUE
+    max_wait_ms = 0
+    executor = "process"
+
+    def setup(self) -> None:
+        Path("set_up").touch(exist_ok=False)
+
+    def process(self, batch: Batch[Any]) -> list[Any]:
+        return answers(batch)
+
+
+class Watches(BatchProcessor[Any, Any]):
+    """Runs until its first job is cancelled, and then makes the file that the payload names."""
+
+    queue = QUEUE
+    max_wait_ms = 0
+    executor = "process"
+
+    def process(self, batch: Batch[Any]) -> list[Any]:
+        Path(batch[0].payload + "-begun").touch()
+        while not batch[0].cancelled:
+            time.sleep(0.01)
+        Path(batch[0].payload).touch()
+        return batch.payloads
 
 
 class Refuses(BatchProcessor[Any, Any]):

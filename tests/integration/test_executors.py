@@ -16,7 +16,7 @@ from tests.integration import executor_processors as processors
 
 from microbatch.common.errors import ProcessorError
 from microbatch.producer import AsyncClient, Client, JobFailed, JobState
-from microbatch.worker import Batch, BatchProcessor, Worker, batch_processor
+from microbatch.worker import Batch, BatchProcessor, BatchTimeout, Worker, batch_processor
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -88,6 +88,41 @@ async def test_a_child_that_is_killed_while_it_waits_is_replaced(client: AsyncCl
         pid = await client.call("work", "pid", timeout_s=20)
         os.kill(pid, signal.SIGKILL)
         assert await client.call("work", "pid", timeout_s=20) not in {pid, os.getpid()}
+
+
+async def test_the_end_of_a_child_is_seen_although_its_own_child_lives_on(
+    client: AsyncClient, redis_url: str
+) -> None:
+    async with Worker([processors.in_process], settings=quick(redis_url, max_crashes=1)):
+        assert await outcomes(client, ["die with a fork"]) == ["WorkerLost"]
+
+
+async def test_a_processor_in_a_child_sees_that_its_job_was_cancelled(
+    client: AsyncClient, redis_url: str, tmp_path: Path
+) -> None:
+    seen = tmp_path / "seen"
+    job = await client.submit("work", str(seen))
+    async with Worker([processors.Watches], settings=quick(redis_url)):
+        await until((tmp_path / "seen-begun").exists, 10)
+        assert await job.cancel()
+        await until(seen.exists, 10)
+
+
+async def test_a_worker_whose_children_cannot_be_set_up_again_takes_no_more_work(
+    client: AsyncClient, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(ROOT)
+
+    async def work() -> None:
+        async with Worker([processors.OnlyOnce], settings=quick(redis_url)) as worker:
+            assert await client.call("work", 1, timeout_s=20) == 1
+            await client.submit_many("work", ["die", 2])
+            await until(lambda: worker.retirement.is_stuck, 20)
+
+    with pytest.raises(BatchTimeout, match="no child process for OnlyOnce can be started"):
+        await work()
+    assert (await client.queue_status("work")).waiting == 2
 
 
 async def test_a_hung_child_is_killed_and_its_job_fails(client: AsyncClient, redis_url: str) -> None:

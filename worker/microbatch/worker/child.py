@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Child", "ChildGone"]
 
 TEARDOWN_S = 10.0
+LAST_WORDS_S = 0.2
 
 
 class ChildGone(Exception):
@@ -88,16 +89,35 @@ class Child:
         Raises:
             ChildGone: The process ended before it answered.
         """
+        answer = asyncio.ensure_future(self._ask(values))
+        ended = asyncio.ensure_future(self._process.wait())
         try:
+            # Not the line alone: a process that the child forked may keep it open.
+            await asyncio.wait((answer, ended), return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():  # what it said before it ended may still be on its way
+                await asyncio.wait((answer,), timeout=LAST_WORDS_S)
+            if answer.done() and answer.exception() is None:
+                return answer.result()
+        finally:
+            answer.cancel()
+            ended.cancel()
+            await asyncio.gather(answer, ended, return_exceptions=True)
+        await self.kill()
+        code = self._process.returncode
+        raise ChildGone(
+            f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with {code}"
+        )
+
+    async def _ask(self, values: tuple[Any, ...]) -> list[Any]:
+        self._writer.write(frame(*values))
+        await self._writer.drain()
+        length = int.from_bytes(await self._reader.readexactly(LENGTH_BYTES), "big")
+        return message(await self._reader.readexactly(length))
+
+    def tell(self, *values: Any) -> None:
+        """Send a message that is not answered."""
+        if self._process.returncode is None and not self._writer.is_closing():
             self._writer.write(frame(*values))
-            await self._writer.drain()
-            length = int.from_bytes(await self._reader.readexactly(LENGTH_BYTES), "big")
-            return message(await self._reader.readexactly(length))
-        except (asyncio.IncompleteReadError, ConnectionError) as error:
-            await self.kill()
-            code = self._process.returncode
-            how = f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with {code}"
-            raise ChildGone(how) from error
 
     async def leave(self) -> None:
         """Let it tear its processor down, and end it."""

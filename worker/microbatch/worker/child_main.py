@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
+import faulthandler
 import logging
 import os
 import signal
 import socket
 import sys
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microbatch.common.errors import MicrobatchError
 from microbatch.common.queue_settings import queue_settings
@@ -28,14 +30,27 @@ from microbatch.worker.local_executor import LocalExecutor
 from microbatch.worker.reference import referred
 from microbatch.worker.retries import RetryRules
 
+if TYPE_CHECKING:
+    from microbatch.common.entry import Entry
+    from microbatch.worker.batch import BatchReason
+    from microbatch.worker.processor import BatchProcessor
+
 __all__ = ["main"]
+
+log = logging.getLogger("microbatch.worker")
+_PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> None:
     """Serve until the worker hangs up."""
     descriptor, tether, module, name = arguments
-    for number in (signal.SIGTERM, signal.SIGINT):  # a terminal or a supervisor tells the whole group
-        signal.signal(number, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTSTP, signal.SIGUSR1):
+        # A terminal or a supervisor tells the whole group. A handler that does nothing, because what the
+        # processor starts itself would inherit `SIG_IGN`.
+        signal.signal(number, lambda _number, _frame: None)
+    if sys.platform == "linux":  # the tether needs the interpreter; this ends a processor that holds it, too
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    faulthandler.enable()
     threading.Thread(target=_end_with, args=(int(tether),), name="microbatch-tether", daemon=True).start()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s child %(process)d %(name)s: %(message)s")
     asyncio.run(_serve(socket.socket(fileno=int(descriptor)), module, name))
@@ -63,19 +78,42 @@ async def _serve(line: socket.socket, module: str, name: str) -> None:
         await writer.drain()
         return
     writer.write(frame("ready", ""))
+    with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        await _work(processor, executor, reader, writer)  # until the worker hangs up (and not the tether)
+    await executor.teardown()
+
+
+async def _work(
+    processor: BatchProcessor[Any, Any],
+    executor: LocalExecutor,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+) -> None:
     rules = RetryRules.of(processor.retry_on, processor.give_up_on)
-    while True:
-        try:
-            asked = await _receive(reader)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            break  # the worker asks us to leave by hanging up the line (and not the tether)
-        batch_id, reason, claimed_ms, rows = asked
-        entries = read_entries(rows)
+    entries: list[Entry] = []
+
+    async def answer(batch_id: str, reason: BatchReason, claimed_ms: int) -> None:
         jobs = assemble(processor.queue, entries, claimed_ms).jobs
         run = await executor.execute(Batch(batch_id, processor.queue, reason, jobs), entries)
         writer.write(frame(*row_of_run(run, rules)))
-        await writer.drain()
-    await executor.teardown()
+
+    running: asyncio.Task[None] | None = None
+    while True:
+        asked = await _receive(reader)
+        if len(asked) == 1:  # a job was cancelled
+            for entry in entries:
+                entry.cancelled = entry.cancelled or entry.token == asked[0]
+            continue
+        *facts, rows = asked
+        entries = read_entries(rows)
+        running = asyncio.create_task(answer(*facts))
+        running.add_done_callback(_report)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("a child process broke", exc_info=error)
+        os._exit(70)  # a bug of ours: the worker would wait for an answer that never comes
 
 
 async def _receive(reader: asyncio.StreamReader) -> list[Any]:

@@ -62,5 +62,8 @@ class Executor(Protocol):
     async def teardown(self) -> None:
         """Release what the processor holds. An error is logged: the jobs are settled already."""
 
+    def cancelled(self, token: str) -> None:
+        """Let a running processor see that the job of this entry was cancelled."""
+
     def abandon(self) -> None:
         """Leave without a teardown, because a call is stuck."""

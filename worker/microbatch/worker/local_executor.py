@@ -98,6 +98,9 @@ class LocalExecutor:
             log.exception("teardown of %s failed", self._processor.name)
         self._threads.stop()
 
+    def cancelled(self, token: str) -> None:
+        """Nothing to do: its jobs see their entries."""
+
     def abandon(self) -> None:
         """Leave without a teardown; a thread that is stuck in `process` ends when it comes back."""
         self._threads.stop()

@@ -16,7 +16,7 @@ from microbatch.worker.executor import BatchLost, Run
 from microbatch.worker.reference import reference_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from microbatch.common.entry import Entry
     from microbatch.common.queue_settings import QueueSettings
@@ -34,12 +34,16 @@ class ProcessExecutor:
     Args:
         processor: What to run; it must be importable by name.
         settings: Its queue's.
+        on_stuck: Called when no child can be set up any more: this worker could only hold jobs up.
 
     Raises:
         ProcessorError: A child process could not find it.
     """
 
-    def __init__(self, processor: BatchProcessor[Any, Any], settings: QueueSettings) -> None:
+    def __init__(
+        self, processor: BatchProcessor[Any, Any], settings: QueueSettings, on_stuck: Callable[[str], None]
+    ) -> None:
+        self._on_stuck = on_stuck
         self._reference = reference_of(processor)
         self._name = processor.name
         self._settings = settings
@@ -73,6 +77,7 @@ class ProcessExecutor:
             try:
                 child = self._free.pop() if self._free else await self._start()
             except Exception as error:
+                self._on_stuck(f"no child process for {self._name} can be started: {error}")
                 raise BatchLost(f"no child process for {self._name}: {error}") from error
             self._busy.add(child)
             try:
@@ -95,6 +100,11 @@ class ProcessExecutor:
         """Let every child tear its processor down."""
         free, self._free = self._free, []
         await asyncio.gather(*(child.leave() for child in free))
+
+    def cancelled(self, token: str) -> None:
+        """Tell the children that the job of this entry was cancelled."""
+        for child in self._busy:
+            child.tell(token)
 
     def abandon(self) -> None:
         """Leave at once, because a call is stuck."""

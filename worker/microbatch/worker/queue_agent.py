@@ -180,6 +180,7 @@ class QueueAgent:
             for entry in entries:
                 if entry.token == token:
                     entry.cancelled = True
+                    self.runner.cancelled(token)
 
     def _begin(self, batch_id: str, claimed: Claimed) -> None:
         task = asyncio.create_task(self._process(batch_id, claimed), name=f"microbatch-batch-{batch_id}")

@@ -54,7 +54,7 @@ class Runner:
         self._on_stuck = on_stuck
         self._is_stuck = False
         self._executor: Executor = (
-            ProcessExecutor(processor, settings)
+            ProcessExecutor(processor, settings, self._stuck)
             if settings.executor == "process"
             else LocalExecutor(processor, settings, self._stuck)
         )
@@ -117,6 +117,10 @@ class Runner:
     def blocks_loop(self) -> bool:
         """Whether a call that hangs may hang the event loop."""
         return self.processor.is_async and self._settings.executor != "process"
+
+    def cancelled(self, token: str) -> None:
+        """Let a running processor see that the job of this entry was cancelled."""
+        self._executor.cancelled(token)
 
     def due_s(self) -> list[float]:
         """By when each running call must have ended, on the monotonic clock; safe to call from any thread."""
