@@ -145,6 +145,18 @@ async def test_children_are_set_up_and_replaced_after_their_share(
     await until(lambda: not any(_is_alive(pid) for pid, _ in found))
 
 
+@BY_NAME
+async def test_with_retry_a_batch_that_raises_runs_again_wherever_it_runs(
+    client: AsyncClient, redis_url: str, processor: object
+) -> None:
+    jobs = await client.submit_many("work", ["raise", 1])
+    settings = quick(redis_url, on_batch_error="retry", retry_backoff_s=0)
+    async with Worker([processor], settings=settings):
+        with pytest.raises(JobFailed, match="ValueError"):
+            await jobs[0].result(timeout_s=20)
+    assert (await jobs[0].status()).attempt == 5
+
+
 async def test_a_setup_that_fails_in_the_child_is_the_workers_failure(redis_url: str) -> None:
     with pytest.raises(ProcessorError, match="no such model"):
         await Worker([processors.Refuses], settings=quick(redis_url)).start()

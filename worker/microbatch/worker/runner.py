@@ -151,7 +151,7 @@ class Runner:
         """The same failure as if the processor had raised `Retry`, unless it is one to give up on."""
         rules = RetryRules.of(self.processor.retry_on, self.processor.give_up_on)
         cause = outcome.cause
-        if not isinstance(cause, BaseException) or wish_of(cause, rules) is None:
+        if (wish_of(cause, rules) if isinstance(cause, BaseException) else cause) is None:
             return outcome
         return replace(outcome, cause=RetryWish(asked=True))
 
