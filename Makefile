@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SOURCES := common producer worker console tests examples benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos lint format types bench clean
+.PHONY: help setup demo test chaos soak lint format types bench clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,9 @@ test: $(VENV)/.setup ## every test
 
 chaos: $(VENV)/.setup ## kill, freeze, cut and starve it by seed, then look for lost jobs [SEED=] [SECONDS=60]
 	@$(BIN)/python -m tests.chaos.run $(if $(SEED),--seed $(SEED)) --seconds $(or $(SECONDS),60) $(ARGS)
+
+soak: $(VENV)/.setup ## a steady load with deaths: does anything grow? [SECONDS=300]
+	@$(BIN)/python -m tests.chaos.run.soak --seconds $(or $(SECONDS),300) $(ARGS)
 
 lint: $(VENV)/.setup ## style, formatting, layers
 	@$(BIN)/ruff check $(SOURCES)

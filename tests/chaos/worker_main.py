@@ -16,10 +16,11 @@ import threading
 import time
 from typing import Any
 
-from microbatch.worker import DrainTimeout, Worker
+from microbatch.worker import ConnectionFailed, DrainTimeout, Worker
 
 __all__ = ["end_with_parent"]
 
+EXIT_NO_REDIS = 69
 EXIT_HANDED_BACK = 75
 
 
@@ -45,6 +46,9 @@ def main() -> None:
     end_with_parent()
     try:
         Worker([_processor(name) for name in sys.argv[1:]]).run()
+    except ConnectionFailed as error:  # at the start: later ones are ridden out
+        logging.error("%s", error)  # noqa: LOG015 - as below
+        os._exit(EXIT_NO_REDIS)
     except DrainTimeout as error:
         logging.warning("%s", error)  # noqa: LOG015 - this process has one log
         os._exit(EXIT_HANDED_BACK)

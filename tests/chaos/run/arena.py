@@ -28,12 +28,12 @@ from microbatch.common.embedded import EmbeddedServer
 from microbatch.common.stopping import stop
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from pathlib import Path
 
     from tests.chaos.run.schedule import Deed
 
-__all__ = ["Arena", "Terms", "run_chaos"]
+__all__ = ["Arena", "Terms", "arena_at", "run_chaos"]
 
 DRAIN_S = 60.0
 LEAVE_S = 15.0
@@ -62,6 +62,7 @@ class Terms:
         program: The server's; None finds one.
         faults: What is allowed.
         landed: What may be expected.
+        settings: What the processes have in place of `SETTINGS`.
     """
 
     seed: int
@@ -70,6 +71,7 @@ class Terms:
     program: Path | None = None
     faults: Faults = field(default_factory=Faults)
     landed: Landed = field(default_factory=Landed)
+    settings: Mapping[str, object] = field(default_factory=dict)
 
 
 class Arena:
@@ -81,7 +83,7 @@ class Arena:
         self.server = server
         self.links = links
         self.units = {
-            name: Unit(name, _command(name, terms), _environment(link, folder), folder)
+            name: Unit(name, _command(name, terms), _environment(terms, link, folder), folder)
             for name, link in links.items()
         }
         self.admin: Any = aioredis.Redis.from_url(server.url, protocol=2)
@@ -96,9 +98,8 @@ class Arena:
         self._log.write(f"{time.monotonic() - self._began_s:7.2f} {text}\n")
         self._log.flush()
 
-    async def harm(self) -> None:
-        """Carry the schedule out."""
-        deeds = schedule(self.terms.seed, self.terms.seconds, self.terms.faults)
+    async def harm(self, deeds: Sequence[Deed]) -> None:
+        """Carry these deeds out, for as long as the terms say."""
         under_way: set[asyncio.Task[None]] = set()
         for deed in deeds:
             await asyncio.sleep(max(0.0, self._began_s + deed.at_s - time.monotonic()))
@@ -170,9 +171,11 @@ def _command(name: str, terms: Terms) -> list[str]:
     return ["-m", "tests.chaos.worker_main", *(f"tests.chaos.run.work:{queue}" for queue in QUEUES)]
 
 
-def _environment(link: Link, folder: Path) -> dict[str, str]:
+def _environment(terms: Terms, link: Link, folder: Path) -> dict[str, str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MICROBATCH_")}
-    settings = {f"MICROBATCH_{name.upper()}": str(value) for name, value in SETTINGS.items()}
+    settings = {
+        f"MICROBATCH_{name.upper()}": str(value) for name, value in (SETTINGS | dict(terms.settings)).items()
+    }
     return clean | settings | {"MICROBATCH_REDIS_URL": link.url, FOLDER_VARIABLE: str(folder)}
 
 
@@ -187,7 +190,8 @@ def _breakages(folder: Path) -> list[str]:
 
 
 @contextlib.asynccontextmanager
-async def _arena(terms: Terms, folder: Path) -> AsyncIterator[Arena]:
+async def arena_at(terms: Terms, folder: Path) -> AsyncIterator[Arena]:
+    """Everything that a run needs, in that folder."""
     always = ("--appendfsync", "always")
     with EmbeddedServer(folder / "data", program=terms.program, extra_args=always) as server:
         socket = server.url.removeprefix("unix://").partition("?")[0]
@@ -206,7 +210,7 @@ async def _arena(terms: Terms, folder: Path) -> AsyncIterator[Arena]:
 
 async def run_chaos(terms: Terms, folder: Path) -> tuple[Arena, Reckoning]:
     """Run it; what it wrote stays in `folder`."""
-    async with _arena(terms, folder) as arena:
-        await arena.harm()
+    async with arena_at(terms, folder) as arena:
+        await arena.harm(schedule(terms.seed, terms.seconds, terms.faults))
         await arena.drain()
         return arena, await arena.judge()

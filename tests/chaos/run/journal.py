@@ -6,6 +6,7 @@ said everything up to then. A torn last line is the mark of that death and is pa
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import time
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["FOLDER_VARIABLE", "Journal", "Line", "read_journals"]
 
 FOLDER_VARIABLE = "CHAOS_FOLDER"
+COUNT_EVERY_S = 1.0
 ODD = "odd"
 """Something that is no event of a job and that nobody expects: the text says what."""
 
@@ -44,6 +46,8 @@ class Journal:
 
     def __init__(self, folder: Path, writer: str) -> None:
         self.by = f"{writer}-{os.getpid()}"
+        self._counted_s = 0.0
+        self._tasks = folder / f"{self.by}.tasks"
         self._file = os.open(folder / f"{self.by}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     def note(self, what: What, job: str, outcome: Outcome | None = None, *, by: str | None = None) -> None:
@@ -56,6 +60,12 @@ class Journal:
     def _write(self, what: str, job: str, by: str, outcome: Outcome | None) -> None:
         ending = None if outcome is None else [outcome.state, outcome.value]
         os.write(self._file, json.dumps([time.time(), what, job, by, ending]).encode() + b"\n")
+
+    def count_tasks(self) -> None:
+        """Say how many tasks the running loop has, for whoever looks for leaks."""
+        if time.monotonic() - self._counted_s > COUNT_EVERY_S:
+            self._counted_s = time.monotonic()
+            self._tasks.write_text(str(len(asyncio.all_tasks())))
 
     def close(self) -> None:
         os.close(self._file)

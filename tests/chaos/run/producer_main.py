@@ -45,6 +45,7 @@ OPEN_LIMIT = 400
 RESULT_S = 60.0
 PAUSE_S = 0.2
 CLOSED_S = 3.0
+LATEST_CANCEL_S = 0.2
 
 
 async def await_outcome(job: AsyncJobHandle, journal: Journal) -> None:
@@ -95,6 +96,7 @@ class Producer:
                 await self._room.acquire()
                 self._number += 1
                 self._spawn(self._submit(task(self._seed, self._generation, self._number), chance.random()))
+            self._journal.count_tasks()
             await asyncio.sleep(BURST_S)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSED_S)
@@ -116,7 +118,9 @@ class Producer:
         is_stubborn = chance < 0.1 or chance > 0.5
         while not self.leaving.is_set():
             try:
-                job = await self._client.submit(one.queue, one.payload, job_id=one.local, timeout_s=timeout_s)
+                job = await self._client.submit(
+                    one.queue, one.payload, job_id=one.local, timeout_s=timeout_s, **one.options
+                )
             except (ConnectionFailed, SubmitTimeout):
                 self._journal.note(What.UNKNOWN, one.job_id)
             except (QueueFull, ServerFull):
@@ -126,12 +130,27 @@ class Producer:
                 self._journal.odd(f"{type(error).__name__} at submit: {error}")
             else:
                 self._journal.note(What.ACCEPTED, one.job_id)
+                if one.payload["do"] == "cancel":
+                    await self._cancel(job, chance)
                 if chance > 0.6:
                     await await_outcome(job, self._journal)
                 return
             if not is_stubborn:
                 return
             await asyncio.sleep(PAUSE_S)
+
+    async def _cancel(self, job: AsyncJobHandle, chance: float) -> None:
+        """Cancel it sooner or later; whether that came in time is what its outcome says."""
+        await asyncio.sleep(chance * LATEST_CANCEL_S)
+        try:
+            cancelled = await job.cancel()
+        except (ConnectionFailed, ClientClosed):
+            return
+        except MicrobatchError as error:
+            self._journal.odd(f"{type(error).__name__} at cancel of {job.id}: {error}")
+            return
+        if cancelled:
+            self._journal.note(What.SEEN, job.id, Outcome("cancelled", None))
 
 
 async def _main(seed: int, rate_hz: float) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Reckoning", "quantile", "reckon", "recovery_times"]
 
 _RIGHT_CODES = {
-    "": {9},  # a crashing processor
+    "": {9, 69},  # a crashing processor; no Redis at the start
     "kill": {-9},
     "term": {0, 75, -15},  # -15: before its handlers were there
     "stop": {0, 75, -15, -9},

@@ -60,6 +60,7 @@ async def _main() -> None:
                 waits.add(wait)
                 wait.add_done_callback(waits.discard)
                 wait.add_done_callback(lambda _: room.release())
+            journal.count_tasks()
             await asyncio.sleep(LOOK_S)
         for wait in waits:
             wait.cancel()

@@ -15,11 +15,12 @@ from tests.chaos.history import What
 from tests.chaos.processors import digest
 from tests.chaos.run.journal import FOLDER_VARIABLE, Journal
 
-from microbatch.worker import Batch, batch_processor
+from microbatch.worker import Batch, Job, Retry, batch_processor
 
 __all__ = ["Poison", "mixed", "raising", "short"]
 
 CRASH_CODE = 9
+RUNS_ASKED = 3
 
 _journal = Journal(Path(os.environ.get(FOLDER_VARIABLE, "/tmp")), "worker")  # noqa: S108 - only where imported bare
 
@@ -42,14 +43,23 @@ def _busy_s(batch: Batch[Any]) -> float:
 @batch_processor(queue="mixed")
 async def mixed(batch: Batch[Any]) -> list[Any]:
     """Some jobs are slow, some fail, and some kill the process."""
+    _journal.count_tasks()
     doings = _begin(batch)
     if "crash" in doings:
         os._exit(CRASH_CODE)
     await asyncio.sleep(_busy_s(batch))
-    return [
-        ValueError(str(payload["n"])) if payload["do"] == "fails" else digest(payload)
-        for payload in batch.payloads
-    ]
+    return [_answer(job) for job in batch]
+
+
+def _answer(job: Job[Any]) -> Any:
+    match job.payload["do"]:
+        case "fails" | "hopeless":
+            return ValueError(str(job.payload["n"]))
+        case "flaky" if job.attempt == 1:
+            return ValueError("not the first time")
+        case "again" if job.attempt < RUNS_ASKED:
+            return Retry(delay_s=0.2)
+    return digest(job.payload)
 
 
 @batch_processor(queue="raising")

@@ -20,10 +20,22 @@ QUEUES = ("mixed", "raising", "short")
 
 _KINDS = {
     # queue: kinds and how often they come
-    "mixed": {"good": 900, "slow": 40, "fails": 60, "crash": 1},
+    "mixed": {
+        "good": 900,
+        "slow": 40,
+        "fails": 60,
+        "crash": 1,
+        "again": 20,
+        "flaky": 20,
+        "hopeless": 10,
+        "late": 15,
+        "cancel": 25,
+    },
     "raising": {"good": 90, "poison": 10},
     "short": {"good": 90, "short": 10},
 }
+_OPTIONS: dict[str, dict[str, Any]] = {"flaky": {"max_attempts": 4}, "hopeless": {"max_attempts": 2}}
+DELAYED_SHARE = 0.03
 _SHARES = {"mixed": 8, "raising": 1, "short": 1}
 
 
@@ -45,6 +57,7 @@ class Task:
     queue: str
     local: str
     payload: dict[str, Any]
+    options: dict[str, Any]
 
     @property
     def job_id(self) -> str:
@@ -58,7 +71,12 @@ def task(seed: int, generation: int, number: int) -> Task:
     kind = chance.choices(list(_KINDS[queue]), list(_KINDS[queue].values()))[0]
     busy_ms = chance.randrange(200, 900) if kind == "slow" else chance.choice((0, 0, 0, 1, 5, 30))
     local = f"{generation}-{number}-{kind}"
-    return Task(queue, local, {"n": f"{seed}-{local}", "do": kind, "ms": busy_ms})
+    options = dict(_OPTIONS.get(kind, {}))
+    if kind == "late":
+        options["expires_in_s"] = chance.uniform(0.001, 0.3)
+    elif kind == "good" and chance.random() < DELAYED_SHARE:
+        options["delay_s"] = chance.uniform(0.01, 1.0)
+    return Task(queue, local, {"n": f"{seed}-{local}", "do": kind, "ms": busy_ms}, options)
 
 
 def wanted(one: Task, landed: Landed) -> Wanted:
@@ -73,5 +91,8 @@ def wanted(one: Task, landed: Landed) -> Wanted:
         "crash": {"failed:WorkerLost"},
         "poison": {"failed:Poison"},
         "short": {"failed:ResultMismatch"},
+        "hopeless": {"failed:ValueError"},
+        "late": {"succeeded", "expired"},
+        "cancel": {"succeeded", "cancelled"},
     }
     return Wanted(digest(one.payload), frozenset(own.get(one.payload["do"], mates[one.queue])))

@@ -1,0 +1,88 @@
+"""Does anything grow? A pure judgement over samples that were taken at a steady load.
+
+Rule: the start is left out (a process warms up), then the first quarter is compared with the last one, by
+their medians, so that a single burst is no growth. A tolerance per gauge tells what grows from what moves.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["Sample", "Trend", "trends"]
+
+WARM_UP_SHARE = 0.2
+LEAST_SAMPLES = 8
+_KIB = 1024.0
+
+# By the gauge's last word: what it may gain in a run (a share, and a number on top) without being a leak.
+_TOLERANCES = {
+    "rss_kib": (0.10, 6 * _KIB),
+    "memory_kib": (0.15, 2 * _KIB),
+    "fds": (0.0, 6),
+    "threads": (0.0, 3),
+    "tasks": (0.25, 40),
+    "connections": (0.0, 8),
+    "channels": (0.0, 4),
+    "consumers": (0.0, 4),
+    "pending": (0.5, 60),
+    "entries": (0.5, 60),
+    "keys": (0.25, 100),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What all gauges said at one moment."""
+
+    at_s: float
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Trend:
+    """How one gauge went: medians of the first and the last quarter, and the slope between them."""
+
+    name: str
+    first: float
+    last: float
+    per_minute: float
+    grows: bool
+
+
+def trends(samples: Sequence[Sample]) -> list[Trend]:
+    """One trend for each gauge.
+
+    Args:
+        samples: In the order of time.
+
+    Raises:
+        ValueError: There are too few samples to tell anything.
+    """
+    steady = samples[int(len(samples) * WARM_UP_SHARE) :]
+    if len(steady) < LEAST_SAMPLES:
+        raise ValueError(f"{len(samples)} samples are too few: soak for longer")
+    quarter = len(steady) // 4
+    start, end = steady[:quarter], steady[-quarter:]
+    minutes = (_middle_s(end) - _middle_s(start)) / 60
+    names = sorted({name for sample in steady for name in sample.values})
+    found = []
+    for name in names:
+        first, last = _median(start, name), _median(end, name)
+        share, extra = _TOLERANCES[name.rpartition(" ")[2]]
+        found.append(Trend(name, first, last, (last - first) / minutes, last > first * (1 + share) + extra))
+    return found
+
+
+def _median(samples: Sequence[Sample], name: str) -> float:
+    """A sample without a value (its process was down) does not count; a gauge that never was is 0."""
+    values = [sample.values[name] for sample in samples if name in sample.values]
+    return statistics.median(values) if values else 0.0
+
+
+def _middle_s(samples: Sequence[Sample]) -> float:
+    return statistics.fmean(sample.at_s for sample in samples)

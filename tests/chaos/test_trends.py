@@ -1,0 +1,54 @@
+"""Growth is found, and what merely moves is no growth."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.chaos.run.trends import Sample, trends
+
+
+def samples(*values: float, name: str = "worker-0 fds") -> list[Sample]:
+    return [Sample(float(second), {name: value}) for second, value in enumerate(values)]
+
+
+def test_what_stays_does_not_grow() -> None:
+    (trend,) = trends(samples(*[10.0] * 40))
+    assert (trend.first, trend.last, trend.per_minute, trend.grows) == (10, 10, 0, False)
+
+
+def test_a_leak_of_one_descriptor_a_second_grows_by_sixty_a_minute() -> None:
+    (trend,) = trends(samples(*map(float, range(100))))
+    assert trend.grows
+    assert trend.per_minute == pytest.approx(60)
+
+
+def test_warming_up_is_no_growth() -> None:
+    (trend,) = trends(samples(*[1.0] * 19, *[100.0] * 81))
+    assert not trend.grows
+
+
+def test_a_burst_in_the_end_is_no_growth() -> None:
+    (trend,) = trends(samples(*[10.0] * 97, *[500.0] * 3))
+    assert not trend.grows
+
+
+def test_moments_without_a_value_do_not_count() -> None:
+    some = samples(*[10.0] * 40)
+    some[30:34] = [Sample(sample.at_s, {}) for sample in some[30:34]]
+    (trend,) = trends(some)
+    assert (trend.last, trend.grows) == (10, False)
+
+
+def test_too_few_samples_are_no_verdict() -> None:
+    with pytest.raises(ValueError, match="soak for longer"):
+        trends(samples(*[1.0] * 5))
+
+
+@given(
+    st.lists(st.floats(50, 60), min_size=40, max_size=80),
+    st.sampled_from(["worker-0 rss_kib", "redis job keys", "mixed consumers", "redis connections"]),
+)
+def test_a_steady_rise_above_the_noise_is_found_in_every_gauge(noise: list[float], name: str) -> None:
+    rising = [value + 200.0 * index * (1000 if "kib" in name else 1) for index, value in enumerate(noise)]
+    assert [trend.grows for trend in trends(samples(*rising, name=name))] == [True]
