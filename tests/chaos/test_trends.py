@@ -24,7 +24,7 @@ def test_a_leak_of_one_descriptor_a_second_grows_by_sixty_a_minute() -> None:
 
 
 def test_warming_up_is_no_growth() -> None:
-    (trend,) = trends(samples(*[1.0] * 19, *[100.0] * 81))
+    (trend,) = trends(samples(*[1.0] * 29, *[100.0] * 71))
     assert not trend.grows
 
 

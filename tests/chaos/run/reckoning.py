@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Reckoning", "quantile", "reckon", "recovery_times"]
 
+_ALWAYS_RIGHT = {9, 69}  # a crashing processor; no Redis at the start
 _RIGHT_CODES = {
-    "": {9, 69},  # a crashing processor; no Redis at the start
     "kill": {-9},
     "term": {0, 75, -15},  # -15: before its handlers were there
     "stop": {0, 75, -15, -9},
@@ -65,11 +65,9 @@ def reckon(
     ends = list(ends)
     odd = [f"{line.by}: {line.job}" for line in lines if line.what == ODD]
     odd += [
-        f"{end.unit} (process {end.pid}) ended with {end.code} by itself"
-        if not end.cause
-        else f"{end.unit} (process {end.pid}) ended with {end.code} on {end.cause}"
+        f"{end.unit} (process {end.pid}) ended with {end.code} by {', '.join(end.causes) or 'itself'}"
         for end in ends
-        if end.code not in _RIGHT_CODES[end.cause]
+        if end.code not in _ALWAYS_RIGHT.union(*(_RIGHT_CODES[cause] for cause in end.causes))
     ]
     return Reckoning(
         verdict, Counter(event.what.value for event in events), odd, recovery_times(lines, records, ends)

@@ -54,7 +54,7 @@ def table(arena: Arena, found: Reckoning) -> str:
 
 def _ends(arena: Arena) -> Counter[str]:
     return Counter(
-        f"{end.cause or 'crash'} {end.code}"
+        f"{'+'.join(end.causes) or 'by itself'} {end.code}"
         for unit in arena.units.values()
         for end in unit.ends
         if unit.name.startswith("worker")

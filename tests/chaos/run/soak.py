@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["soak"]
 
 RATE_HZ = 60.0
-RESULT_TTL_S = 4.0
+RESULT_TTL_S = 2.0
 SAMPLES = 120
 GAP_S = 6.0
 LONG_LIVED = ("worker-0", "producer", "waiter")

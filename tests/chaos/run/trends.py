@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Sample", "Trend", "trends"]
 
-WARM_UP_SHARE = 0.2
+WARM_UP_SHARE = 0.3
 LEAST_SAMPLES = 8
 _KIB = 1024.0
 

@@ -28,13 +28,13 @@ GENERATION_VARIABLE = "CHAOS_GENERATION"
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How one of a unit's processes ended; `cause` is empty where nobody brought it about."""
+    """How one of a unit's processes ended; `causes` is empty where nobody brought it about."""
 
     unit: str
     pid: int
     at_s: float
     code: int
-    cause: str
+    causes: tuple[str, ...]
 
 
 class Unit:
@@ -58,7 +58,7 @@ class Unit:
         self._environment = environment
         self._log = folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
-        self._cause = ""
+        self._causes: list[str] = []
         self._stopping = False
 
     @property
@@ -75,11 +75,13 @@ class Unit:
                 await asyncio.sleep(LOOK_S)
             assert process is not None
             self.is_frozen = False
-            self.ends.append(End(self.name, process.pid, time.time(), process.returncode, self._cause))
+            self.ends.append(
+                End(self.name, process.pid, time.time(), process.returncode, tuple(self._causes))
+            )
             await asyncio.sleep(RESTART_S)
 
     def _start(self) -> None:
-        self._cause = ""
+        self._causes = []
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -97,8 +99,8 @@ class Unit:
         pid = self.pid
         if pid is None or (self.is_frozen and number not in {signal.SIGCONT, signal.SIGKILL}):
             return False
-        if cause:
-            self._cause = cause
+        if cause and cause not in self._causes:
+            self._causes.append(cause)
         if number in {signal.SIGSTOP, signal.SIGCONT}:
             self.is_frozen = number == signal.SIGSTOP
         os.kill(pid, number)
