@@ -52,26 +52,25 @@ def deeds(seconds: float) -> list[Deed]:
     return sorted([*found, Deed(seconds / 2 + 1, "server kill", lasts_s=0.1)], key=lambda deed: deed.at_s)
 
 
-async def _watch(arena: Arena, every_s: float) -> list[Sample]:
-    """Sample until cancelled."""
+async def _watch(arena: Arena, every_s: float, over: asyncio.Event) -> list[Sample]:
+    """Sample until it is over: an event and no cancellation, which redis-py may swallow."""
     samples: list[Sample] = []
     lasting = [arena.units[name] for name in LONG_LIVED]
-    try:
-        while True:
-            values = in_processes(lasting) | in_tasks(arena.folder, lasting) | await in_redis(arena.admin)
-            samples.append(Sample(time.monotonic(), values))
-            await asyncio.sleep(every_s)
-    except asyncio.CancelledError:
-        return samples
+    while not over.is_set():
+        values = in_processes(lasting) | in_tasks(arena.folder, lasting) | await in_redis(arena.admin)
+        samples.append(Sample(time.monotonic(), values))
+        await asyncio.sleep(every_s)
+    return samples
 
 
 async def soak(seconds: float, folder: Path) -> tuple[list[Trend], list[str]]:
     """Soak; returns how each gauge went, and what is wrong."""
     terms = Terms(0, seconds, RATE_HZ, settings={"result_ttl_s": RESULT_TTL_S})
     async with arena_at(terms, folder) as arena:
-        watching = asyncio.create_task(_watch(arena, max(0.25, seconds / SAMPLES)))
+        over = asyncio.Event()
+        watching = asyncio.create_task(_watch(arena, max(0.25, seconds / SAMPLES), over))
         await arena.harm(deeds(seconds))
-        watching.cancel()
+        over.set()
         samples = await watching
         await arena.drain()
         problems = list(arena.problems)
