@@ -47,7 +47,7 @@ class Landed:
         bisect: A batch whose processor raised is run again in halves, so that only the culprits fail.
     """
 
-    bisect: bool = False
+    bisect: bool = True
 
 
 @dataclass(frozen=True, slots=True)
