@@ -23,8 +23,9 @@ local main = lane_key('main')
 
 local length = call('XLEN', main)
 if call('EXISTS', lane_key('front'), lane_key('solo'), Q .. 'scheduled') > 0 then  -- rare, so looked at once
+  local scheduled = redis.pcall('ZCARD', Q .. 'scheduled')  -- a key that somebody broke must not stop submits
   length = length + call('XLEN', lane_key('front')) + call('XLEN', lane_key('solo'))
-    + call('ZCARD', Q .. 'scheduled')
+    + (type(scheduled) == 'number' and scheduled or 0)
 end
 local room = max_length - length
 local accepted, codes, lane_known = 0, nil, false
