@@ -63,6 +63,7 @@ class Terms:
         faults: What is allowed.
         landed: What may be expected.
         settings: What the processes have in place of `SETTINGS`.
+        gentle: Whether crashing jobs only answer.
     """
 
     seed: int
@@ -72,6 +73,7 @@ class Terms:
     faults: Faults = field(default_factory=Faults)
     landed: Landed = field(default_factory=Landed)
     settings: Mapping[str, object] = field(default_factory=dict)
+    gentle: bool = False
 
 
 class Arena:
@@ -176,6 +178,8 @@ def _environment(terms: Terms, link: Link, folder: Path) -> dict[str, str]:
     settings = {
         f"MICROBATCH_{name.upper()}": str(value) for name, value in (SETTINGS | dict(terms.settings)).items()
     }
+    if terms.gentle:
+        settings["CHAOS_GENTLE"] = "1"
     return clean | settings | {"MICROBATCH_REDIS_URL": link.url, FOLDER_VARIABLE: str(folder)}
 
 
