@@ -22,6 +22,7 @@ __all__ = [
     "hangs_once",
     "hangs_once_in_a_thread",
     "kills_its_worker",
+    "raises_or_kills",
     "terminates_its_own_thread",
 ]
 
@@ -85,4 +86,15 @@ async def kills_its_worker(batch: Batch[Any]) -> list[str]:
     """Dies with its whole process where the batch has the poisonous payload."""
     if "poison" in batch.payloads:
         os._exit(9)
+    return _answers(batch)
+
+
+@batch_processor(queue=QUEUE)
+async def raises_or_kills(batch: Batch[Any]) -> list[str]:
+    """Goes through its jobs in order; raises for `poison`, and dies over `crasher`."""
+    for payload in batch.payloads:
+        if payload == "crasher":
+            os._exit(1)
+        if payload == "poison":
+            raise ValueError(f"found {payload}")
     return _answers(batch)
