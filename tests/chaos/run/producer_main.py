@@ -42,7 +42,8 @@ __all__ = ["await_outcome"]
 
 BURST_S = 0.05
 OPEN_LIMIT = 400
-RESULT_S = 60.0
+RESULT_S = 180.0
+"""How long a result may take: a job that asks for three runs may wait for three recoveries."""
 PAUSE_S = 0.2
 CLOSED_S = 3.0
 LATEST_CANCEL_S = 0.2
@@ -153,9 +154,21 @@ class Producer:
             self._journal.note(What.SEEN, job.id, Outcome("cancelled", None))
 
 
+async def opened_client() -> AsyncClient:
+    """A client, once there is a server: this process may be started while its link is cut."""
+    while True:
+        client = AsyncClient()
+        try:
+            await client.open()
+        except ConnectionFailed:
+            await client.close()
+        else:
+            return client
+
+
 async def _main(seed: int, rate_hz: float) -> None:
     journal = Journal(Path(os.environ[FOLDER_VARIABLE]), "producer")
-    async with AsyncClient() as client:
+    async with await opened_client() as client:
         producer = Producer(client, journal, seed)
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, producer.leaving.set)
         await producer.run(rate_hz)

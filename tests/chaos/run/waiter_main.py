@@ -14,10 +14,8 @@ from pathlib import Path
 
 from tests.chaos.history import What
 from tests.chaos.run.journal import FOLDER_VARIABLE, Journal
-from tests.chaos.run.producer_main import await_outcome
+from tests.chaos.run.producer_main import await_outcome, opened_client
 from tests.chaos.worker_main import end_with_parent
-
-from microbatch.producer import AsyncClient
 
 LOOK_S = 0.1
 OPEN_LIMIT = 300
@@ -52,7 +50,7 @@ async def _main() -> None:
     leaving = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, leaving.set)
     waits: set[asyncio.Task[None]] = set()
-    async with AsyncClient() as client:
+    async with await opened_client() as client:
         while not leaving.is_set():
             for job_id in tail.more()[::EVERY]:
                 await room.acquire()
