@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.chaos.kit import Desk, Recorder, desk_at, quick, until
 
-from microbatch.worker import ConnectionFailed, Worker
+from microbatch.worker import Batch, BatchProcessor, ConnectionFailed, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -239,3 +239,20 @@ async def test_the_loss_of_a_claims_reply_loses_no_job(desk: Desk) -> None:
     assert [desk.result(job) for job in jobs] == list(range(12))
     assert sum(recorder.sizes) == 12
     assert desk.is_clean()
+
+
+async def test_a_server_that_goes_away_during_the_start_is_waited_for_like_one_that_is_not_there_yet(
+    desk: Desk,
+) -> None:
+    class PausesTheServer(BatchProcessor[Any, Any]):
+        queue = "work"
+
+        def setup(self) -> None:
+            desk.redis.client_pause(1_500, all=True)
+
+        async def process(self, batch: Batch[Any]) -> list[Any]:
+            return batch.payloads
+
+    settings = quick(desk.url, command_timeout_s=0.4, connect_timeout_s=20)
+    async with Worker([PausesTheServer], settings=settings):
+        pass

@@ -28,7 +28,7 @@ from microbatch.worker.reference import reference_of
 from microbatch.worker.retirement import Retirement
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from types import TracebackType
 
     from microbatch.common.embedded import EmbeddedServer
@@ -136,7 +136,8 @@ class Worker:
         url, self._server = await open_url(self.settings.redis_url)
         endpoint = Endpoint(url, self.settings.command_timeout_s, f"microbatch:worker:{self.id}")
         connection = self._connection = Connection(endpoint)
-        await self._connect(connection)
+        deadline = Deadline.after(self.settings.connect_timeout_s, self._clock)
+        await _patiently(deadline, lambda: self._greet(connection, deadline))
         register = self._register = Register(connection)
         parts = AgentParts(connection, self.id, self.settings, register, Isolation(), self.retirement)
         for processor, settings in zip(self._processors, self._queue_settings, strict=True):
@@ -155,9 +156,10 @@ class Worker:
 
         self._subscription = Subscription(connection, woken, connected)
         for channel in channels:
-            await self._subscription.add(channel.decode(), timeout_s=self.settings.command_timeout_s)
+            patience_s = max(self.settings.command_timeout_s, deadline.left_s() or 0.0)
+            await self._subscription.add(channel.decode(), timeout_s=patience_s)
         for agent in self._agents:
-            await agent.join()
+            await _patiently(deadline, agent.join)
         blocking = BlockingConnection(
             Endpoint(url, self.settings.command_timeout_s, f"microbatch:beat:{self.id}")
         )
@@ -167,25 +169,9 @@ class Worker:
             agent.start()
         log.info("worker %s is ready: %s", self.id, ", ".join(self.queues))
 
-    async def _connect(self, connection: Connection) -> None:
-        """Wait for Redis as long as `connect_timeout_s`: units start in any order."""
-        deadline = Deadline.after(self.settings.connect_timeout_s, self._clock)
-        failures = 0
-        while True:
-            try:
-                left_s = deadline.left_s() or 0.0
-                await connection.execute(
-                    "PING", timeout_s=max(0.2, min(left_s, self.settings.command_timeout_s))
-                )
-            except AuthenticationFailed:
-                raise
-            except ConnectionFailed:
-                if deadline.passed():
-                    raise
-                await asyncio.sleep(backoff_s(failures))
-                failures += 1
-            else:
-                return
+    async def _greet(self, connection: Connection, deadline: Deadline) -> None:
+        left_s = deadline.left_s() or 0.0
+        await connection.execute("PING", timeout_s=max(0.2, min(left_s, self.settings.command_timeout_s)))
 
     def open_batches(self) -> dict[str, list[str]]:
         """The ids of the batches that it holds, by queue; safe to call from any thread."""
@@ -287,3 +273,18 @@ class Worker:
         from microbatch.worker.process import run_in_process  # noqa: PLC0415 - the wiring must not import its shell
 
         run_in_process(self, burst=burst)
+
+
+async def _patiently(deadline: Deadline, act: Callable[[], Awaitable[None]]) -> None:
+    """Do what needs Redis until it is done, or the deadline has passed: units start in any order."""
+    failures = 0
+    while True:
+        try:
+            return await act()
+        except AuthenticationFailed:
+            raise
+        except ConnectionFailed:
+            if deadline.passed():
+                raise
+        await asyncio.sleep(backoff_s(failures))
+        failures += 1
