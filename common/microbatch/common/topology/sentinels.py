@@ -49,7 +49,7 @@ class Sentinels:
                 failed = answer
                 said.append(f"{sentinel}: {answer or type(answer).__name__}")
                 continue
-            primary = address_of(*answer) if isinstance(answer, list) and len(answer) == 2 else None  # noqa: PLR2004
+            primary = address_of(*answer) if isinstance(answer, list) and len(answer) == 2 else None  # noqa: PLR2004 - host, port
             if primary is None:
                 said.append(f"{sentinel}: knows no service {self.service!r}")
                 continue

@@ -104,12 +104,12 @@ class SlotMap:
 
 def _rows(reply: Any) -> Iterator[tuple[int, int, list[Any]]]:
     for row in reply if isinstance(reply, list) else ():
-        if isinstance(row, list) and len(row) > 2 and type(row[0]) is type(row[1]) is int:  # noqa: PLR2004
+        if isinstance(row, list) and len(row) > 2 and type(row[0]) is type(row[1]) is int:  # noqa: PLR2004 - from, to, nodes
             yield row[0], row[1], row[2:]
 
 
 def _node(fields: Any, asked: Address) -> Address | None:
-    if not isinstance(fields, list) or len(fields) < 2:  # noqa: PLR2004
+    if not isinstance(fields, list) or len(fields) < 2:  # noqa: PLR2004 - host, port
         return None
     host, port = fields[:2]
     return address_of(asked.host.encode() if host in _SELF else host, port)
