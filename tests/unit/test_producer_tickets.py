@@ -91,7 +91,7 @@ async def test_a_wait_that_was_cancelled_leaves_nothing_behind(mailbox: Mailbox)
     await asyncio.wait([task])
 
     assert not mailbox.awaited
-    assert ticket.waiters is None
+    assert ticket.waiters == ()
 
 
 async def test_a_result_that_arrives_before_anyone_awaits_it_stays_with_the_handle(mailbox: Mailbox) -> None:

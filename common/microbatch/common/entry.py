@@ -10,7 +10,7 @@ from typing import Any
 
 from microbatch.common.identifiers import is_name
 
-__all__ = ["VERSION", "Entry", "parse_entry"]
+__all__ = ["VERSION", "Entry", "parse_entry", "parse_plain"]
 
 VERSION = 1
 """The highest entry and record version that this code understands."""
@@ -82,27 +82,33 @@ class Entry:
         return self.token.startswith("solo:")
 
 
-def parse_entry(lane: str, entry_id: bytes, *rest: Any) -> Entry:
-    """Read one entry as a claim answers it.
+def parse_plain(lane: str, entry_id: bytes, local: bytes, client: bytes, payload: bytes) -> Entry:
+    """Read a plain job on its first run, as a claim answers most of them: without the names of its fields."""
+    if local.isalnum() and len(local) <= _ID_LIMIT:
+        try:
+            name = entry_id.decode()
+            return Entry(
+                f"{lane}:{name}", local.decode("ascii"), client.decode("ascii"), payload, _written_ms(name)
+            )
+        except UnicodeDecodeError:
+            pass
+    return parse_entry(lane, entry_id, [b"v", b"1", b"id", local, b"client", client, b"payload", payload])
+
+
+def parse_entry(lane: str, entry_id: bytes, fields: list[bytes] | None) -> Entry:
+    """Read any entry.
 
     Args:
         lane: Where it was read.
         entry_id: Its id in the stream.
-        *rest: Its fields as one flat list (or None), or, for a plain job: local id, client, payload.
+        fields: Its names and values in turn; None where somebody deleted it.
     """
     name = entry_id.decode()
-    token = f"{lane}:{name}"
-    written_ms = int(name.partition("-")[0])
-    if len(rest) == 1:
-        return _parse_any(token, written_ms, rest[0] or [])
-    local, client, payload = rest
-    if local.isalnum() and len(local) <= _ID_LIMIT:
-        try:
-            return Entry(token, local.decode("ascii"), client.decode("ascii"), payload, written_ms)
-        except UnicodeDecodeError:
-            pass
-    fields = [b"v", b"1", b"id", local, b"client", client, b"payload", payload]
-    return _parse_any(token, written_ms, fields)
+    return _parse_any(f"{lane}:{name}", _written_ms(name), fields or [])
+
+
+def _written_ms(entry_id: str) -> int:
+    return int(entry_id.partition("-")[0])
 
 
 def _parse_any(token: str, written_ms: int, fields: list[bytes]) -> Entry:

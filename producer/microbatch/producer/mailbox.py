@@ -103,32 +103,30 @@ class Mailbox:
                 continue
             self.tickets[ticket.local] = weakref.ref(ticket)
             ticket.heard = NOT_HEARD
-            if ticket.waiters is not None:
+            if ticket.waiters:
                 self.hearing.records.look(ticket)
 
-    def watch(self, ticket: Ticket, waiter: Waiter) -> None:
-        """Be told when an open ticket is settled.
+    def watch(self, ticket: Ticket, waiters: tuple[Waiter]) -> None:
+        """Tell one more waiter when an open ticket is settled; it comes in a tuple that tickets may share.
 
         Raises:
             ClientClosed: Nothing will ever settle it.
         """
         if self.hearing.closed:
             raise ClientClosed
-        if ticket.waiters is None:
-            ticket.waiters = [waiter]
-            self.awaited.add(ticket)
+        if ticket.waiters:
+            ticket.waiters += waiters
         else:
-            ticket.waiters.append(waiter)
+            ticket.waiters = waiters
+            self.awaited.add(ticket)
         if ticket.heard != self.hearing.number:
             self.hearing.records.look(ticket)
 
     def unwatch(self, ticket: Ticket, waiter: Waiter) -> None:
         """Be told no more; harmless where the waiter was told already."""
-        waiters = ticket.waiters
-        if waiters is not None and waiter in waiters:
-            waiters.remove(waiter)
-            if not waiters:
-                ticket.waiters = None
+        if waiter in ticket.waiters:
+            ticket.waiters = tuple(other for other in ticket.waiters if other != waiter)
+            if not ticket.waiters:
                 self.awaited.discard(ticket)
 
     async def cancel(self, ticket: Ticket) -> bool:

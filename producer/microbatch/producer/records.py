@@ -129,7 +129,7 @@ class RecordReader:
             chunk = [
                 ticket
                 for ticket in tickets
-                if ticket.waiters is not None and (ticket.heard == NOT_REGISTERED) is register
+                if ticket.waiters and (ticket.heard == NOT_REGISTERED) is register
             ]
             if not chunk:
                 continue

@@ -37,7 +37,7 @@ class Ticket:
         local: The second half of the job's id.
         state: Its final state; None while that is not known here.
         value: The decoded result or error, or the `ProtocolError` of one that cannot be decoded.
-        waiters: Who wants to be told; None where nobody waits.
+        waiters: Who wants to be told; a tuple, so that many tickets with the same waiter share one.
         heard: The subscription (by number) that would have brought its push; with any other than the present
             one a push may have been missed, and the record must be read.
         missed_s: When a look first found no record, by the loop's clock; None: none did.
@@ -51,7 +51,7 @@ class Ticket:
         self.heard = heard
         self.state: str | None = None
         self.value: Any = None
-        self.waiters: list[Waiter] | None = None
+        self.waiters: tuple[Waiter, ...] = ()
         self.missed_s: float | None = None
 
     @property
@@ -65,14 +65,14 @@ class Ticket:
             return
         self.value = value  # before the state: other threads read the value when they see the state
         self.state = state
-        if self.waiters is not None:
+        if self.waiters:
             self.tell(None)
 
     def tell(self, error: MicrobatchError | None) -> None:
         """Tell every waiter, once: the ticket is settled, or `error` ends the waiting."""
-        waiters, self.waiters = self.waiters, None
+        waiters, self.waiters = self.waiters, ()
         self.mailbox.awaited.discard(self)
-        for waiter in waiters or ():
+        for waiter in waiters:
             waiter(self, error)
 
     def outcome(self) -> Any:

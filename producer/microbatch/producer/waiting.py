@@ -42,7 +42,7 @@ async def wait_for(ticket: Ticket, timeout_s: float | None) -> None:
 
     timer = None
     mailbox = ticket.mailbox
-    mailbox.watch(ticket, tell)
+    mailbox.watch(ticket, (tell,))
     try:
         if timeout_s is not None:
             timer = loop.call_later(timeout_s, tell, None, ResultTimeout(ticket.id, timeout_s))
@@ -77,7 +77,7 @@ class Harvest:
 
     async def __aenter__(self) -> Self:
         try:
-            tell = self._tell  # one bound method for all of them
+            tell = (self._tell,)
             for ticket in self._open:
                 if ticket.state is None:
                     ticket.mailbox.watch(ticket, tell)

@@ -2,9 +2,9 @@
 --
 -- Keys:    the queue's prefix
 -- Args:    worker, batch id, max_batch_size, max_wait_us, max_batch_bytes
--- Returns: {'batch', reason, claimed_ms, lane, entries, lane, entries ...}
---          an entry is {entry id, fields} as XRANGE gives it, or, for a plain job on its first run, in short:
---          {entry id, local id, client, payload}
+-- Returns: {'batch', reason, claimed_ms, lane, plain, others, lane, plain, others ...}
+--          plain: flat, in short: entry id, local id, client, payload, entry id ...; plain jobs on their first run
+--          others: {entry id, fields} as XRANGE gives it; the first entry that is no such job, and all behind it
 --          {'watch', wait_us}  nothing is due: this worker waits for the batch to fill, and looks again then
 --          {'idle'}            nothing waits, or another worker watches
 -- Atomic because: the batch forms here, over the whole queue; a worker that dies while it waits holds nothing.
@@ -30,6 +30,7 @@ local function repeat_claim(held)
     local found = redis.call('XRANGE', lane_key(lane), entry_id, entry_id)
     if found[1] then
       answer[#answer + 1] = lane
+      answer[#answer + 1] = {}
       answer[#answer + 1] = found
     end
   end
@@ -62,7 +63,7 @@ local function read(lane, count)
 end
 
 local function is_tombstoned(token)
-  return tombstones > 0 and redis.call('SREM', Q .. 'tombstones', token) == 1
+  return redis.call('SREM', Q .. 'tombstones', token) == 1
 end
 
 local function drop(lane, entry_id)
@@ -70,23 +71,19 @@ local function drop(lane, entry_id)
   redis.call('XDEL', lane_key(lane), entry_id)
 end
 
--- An entry as it is answered, and its size. Most are as submit writes a plain job: their field names are left
--- out, because turning each into a reply and back costs both sides more than the claim itself.
-local function shortened(entry)
-  local fields = entry[2]
-  if #fields == 8 and fields[7] == 'payload' and fields[5] == 'client' and fields[3] == 'id'
-    and fields[2] == '1' and fields[1] == 'v' then
-    return {entry[1], fields[4], fields[6], fields[8]}, #fields[8]
-  end
-  local bytes_here = 0
-  for _, field in ipairs(fields) do bytes_here = bytes_here + #field end
-  return entry, bytes_here
+-- Whether an entry is as submit writes a plain job: most are, and then field names are left out of the answer,
+-- because turning each into a reply and back costs both sides more than the claim itself.
+local function is_plain(fields)
+  return #fields == 8 and fields[7] == 'payload' and fields[5] == 'client' and fields[3] == 'id'
+    and fields[2] == '1' and fields[1] == 'v'
 end
 
 -- Take up to `room` live entries of a lane. Returns an error reply, or nil. What was read before an error is
 -- ours and must leave with this batch: an entry that no batch names would wait for this worker's death.
 local function take(lane, room)
-  local kept, failed = {}, nil
+  local plain, others, failed = {}, {}, nil
+  local width, held_before = 0, #tokens
+  local prefix = lane .. ':'
   local ask = math.min(room, FIRST_READ)
   while ask > 0 and bytes < max_bytes and cleared < CLEARED_LIMIT do
     local entries = read(lane, ask)
@@ -94,25 +91,36 @@ local function take(lane, room)
       failed = entries
       break
     end
+    local held = #tokens
     for _, entry in ipairs(entries) do
-      local token = lane .. ':' .. entry[1]
-      if is_tombstoned(token) then
-        drop(lane, entry[1])
+      local entry_id, fields = entry[1], entry[2]
+      local token = prefix .. entry_id
+      if tombstones > 0 and is_tombstoned(token) then
+        drop(lane, entry_id)
         cleared = cleared + 1
       else
-        tokens[#tokens + 1] = token
-        local short, bytes_here = shortened(entry)
-        kept[#kept + 1] = short
-        bytes = bytes + bytes_here
+        held = held + 1
+        tokens[held] = token
+        if #others == 0 and is_plain(fields) then
+          local payload = fields[8]
+          plain[width + 1], plain[width + 2], plain[width + 3], plain[width + 4] =
+            entry_id, fields[4], fields[6], payload
+          width = width + 4
+          bytes = bytes + #payload
+        else
+          others[#others + 1] = entry
+          for _, field in ipairs(fields) do bytes = bytes + #field end
+        end
       end
     end
     exhausted = #entries < ask
     if exhausted then break end
-    ask = math.min(room - #kept, bytes > max_bytes / 64 and FIRST_READ or room)
+    ask = math.min(room - (held - held_before), bytes > max_bytes / 64 and FIRST_READ or room)
   end
-  if #kept > 0 then
+  if #tokens > held_before then
     answer[#answer + 1] = lane
-    answer[#answer + 1] = kept
+    answer[#answer + 1] = plain
+    answer[#answer + 1] = others
   end
   if #tokens > 0 then return nil end
   return failed

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
-from microbatch.common.entry import Entry, parse_entry
+from microbatch.common.entry import Entry, parse_entry, parse_plain
 from microbatch.common.scripts.script import Call, load
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def _parse(reply: Any) -> ClaimReply:
     if kind == b"watch":
         return Watch(reply[1] / 1_000_000)
     entries: list[Entry] = []
-    for index in range(3, len(reply), 2):
-        lane = reply[index].decode()
-        entries += [parse_entry(lane, *row) for row in reply[index + 1]]
+    for index in range(3, len(reply), 3):
+        lane, plain, others = reply[index].decode(), reply[index + 1], reply[index + 2]
+        entries += map(parse_plain, repeat(lane), plain[::4], plain[1::4], plain[2::4], plain[3::4])
+        entries += [parse_entry(lane, entry_id, fields) for entry_id, fields in others]
     return Claimed(reply[1].decode(), reply[2], entries)

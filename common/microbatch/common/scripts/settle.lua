@@ -3,10 +3,11 @@
 -- Keys:    the queue's prefix
 -- Args:    worker, batch id, reason, batch_size, started_ms, ttl_ms, close (1 where no other call for this batch
 --          follows: until then the batch stays listed, so that a death between two calls strands nobody),
---          dead_max_length, then per job:
---          local id, token, client, ending, value; ending: 'state attempt' or 'state attempt number', where state
---          is succeeded, failed or expired and the number is the time to live of this job instead of the default;
---          or state is retry and the number says in how many ms the job is due again
+--          dead_max_length, then groups of jobs that share these: lane, client, ending, count; in each per job:
+--          local id, entry id, value
+--          ending: 'state attempt' or 'state attempt number', where state is succeeded, failed or expired and the
+--          number is the time to live of these jobs instead of the default; or state is retry and the number says
+--          in how many ms they are due again
 -- Returns: count of jobs where every outcome was written; else a code per job:
 --          0 written, 1 replay (this batch wrote it before), 2 final (something else did), 3 moved,
 --          4 the record's key holds something else
@@ -26,33 +27,33 @@ local worker, batch, reason, batch_size, started_ms, default_ttl_ms, close =
   ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7] == '1'
 local dead_max_length = ARGV[8]
 local WRITTEN, REPLAY, FINAL, MOVED, WRONG_TYPE = 0, 1, 2, 3, 4
-local FIRST, WIDTH, CHUNK = 8, 5, 1000
-local count = (#ARGV - FIRST) / WIDTH
-local codes, lost, ids = {}, 0, {}
+local FIRST, HEAD, WIDTH, CHUNK = 8, 4, 3, 1000
+local arguments = #ARGV
+local codes, count, lost, ids = {}, 0, 0, {}
 local kept = {}  -- by job that failed or is retried: the fields of its entry, which goes below
 local soonest_ms = nil
 
--- Most jobs of a batch end alike, so each kind of ending is taken apart once.
-local endings = {}
-local function ending_of(text)
-  local ending = endings[text]
-  if not ending then
-    local state, attempt, number = text:match('^(%a+) (%d+) ?(%d*)$')
-    ending = {state = state, attempt = attempt, ttl_ms = number == '' and default_ttl_ms or number,
-      carries = state == 'failed' or state == 'retry'}
-    endings[text] = ending
+-- What the jobs of a group share, and where they stand in ARGV.
+local groups = {}
+do
+  local at = FIRST
+  while at < arguments do
+    local state, attempt, number = ARGV[at + 3]:match('^(%a+) (%d+) ?(%d*)$')
+    local size = tonumber(ARGV[at + 4])
+    groups[#groups + 1] = {lane = ARGV[at + 1], client = ARGV[at + 2], state = state, attempt = attempt,
+      ttl_ms = number == '' and default_ttl_ms or number, carries = state == 'failed' or state == 'retry',
+      first = at + HEAD, size = size}
+    at = at + HEAD + size * WIDTH
   end
-  return ending
 end
 
 -- For an outcome that cannot simply be written: the code, and whether the entry goes. It goes also where it does
 -- not stand for the job any more: it is gone already then, or a stray copy that nobody else would acknowledge.
-local function code_of(id, token, live)
+local function code_of(record, lane, entry_id, live)
   if type(live) == 'table' then return WRONG_TYPE, true end
-  local known = redis.call('HMGET', job_key(id), 'state', 'batch', 'reason')
+  local known = redis.call('HMGET', record, 'state', 'batch', 'reason')
   -- No record: it was deleted, and this entry still stands for the job while it is pending.
   if not known[1] then
-    local lane, entry_id = split_token(token)
     local pending = redis.pcall('XPENDING', lane_key(lane), GROUP, entry_id, entry_id, 1)
     local ours = not pending.err and #pending > 0
     return ours and WRITTEN or FINAL, ours
@@ -63,28 +64,31 @@ local function code_of(id, token, live)
 end
 
 -- 1. Look only.
-for i = 1, count do
-  local a = FIRST + (i - 1) * WIDTH
-  local id, token = ARGV[a + 1], ARGV[a + 2]
-  local live = redis.pcall('HGET', job_key(id), 'entry')
-  local code, goes = WRITTEN, true
-  if live ~= token then code, goes = code_of(id, token, live) end
-  codes[i] = code
-  if goes then
-    local colon = token:find(':', 1, true)
-    local lane = token:sub(1, colon - 1)
-    local entries = ids[lane]
-    if not entries then
-      entries = {}
-      ids[lane] = entries
+for _, group in ipairs(groups) do
+  local lane, prefix, carries, a = group.lane, group.lane .. ':', group.carries, group.first
+  local entries = ids[lane] or {}
+  local going = #entries
+  ids[lane] = entries
+  for i = count + 1, count + group.size do
+    local entry_id, record = ARGV[a + 2], job_key(ARGV[a + 1])
+    local live = redis.pcall('HGET', record, 'entry')
+    local code, goes = WRITTEN, true
+    if live ~= prefix .. entry_id then
+      code, goes = code_of(record, lane, entry_id, live)
+      if code ~= WRITTEN then lost = lost + 1 end
     end
-    entries[#entries + 1] = token:sub(colon + 1)
-    if code == WRITTEN and ending_of(ARGV[a + 4]).carries then
-      local fields, flat = read_entry(lane, token:sub(colon + 1))
-      kept[i] = {fields = fields or {}, flat = flat or {}}
+    codes[i] = code
+    if goes then
+      going = going + 1
+      entries[going] = entry_id
+      if carries and code == WRITTEN then
+        local fields, flat = read_entry(lane, entry_id)
+        kept[i] = {fields = fields or {}, flat = flat or {}}
+      end
     end
+    a = a + WIDTH
   end
-  if code ~= WRITTEN then lost = lost + 1 end
+  count = count + group.size
 end
 
 -- 2. Free first (acknowledge, delete), so that a full server still drains; then write.
@@ -96,33 +100,41 @@ for lane, entries in pairs(ids) do
   end
 end
 if close then redis.call('HDEL', Q .. 'batches:' .. worker, batch) end
-for i = 1, count do
-  local a = FIRST + (i - 1) * WIDTH
-  local id, client, value, code = ARGV[a + 1], ARGV[a + 3], ARGV[a + 5], codes[i]
-  if code == WRITTEN then
-    local ending, facts = ending_of(ARGV[a + 4]), kept[i]
-    local state, ttl_ms = ending.state, ending.ttl_ms
-    -- Somebody deleted its entry, so there is nothing to run again; or broke the key that it would wait in.
-    if state == 'retry' and (#facts.flat == 0 or not can_park()) then
-      state, ttl_ms = 'failed', default_ttl_ms
-    end
-    if state == 'retry' then
-      local due_ms = now_ms + tonumber(ending.ttl_ms)
-      park(id, renewed(ARGV[a + 2]:match('%d+%-%d+$'), facts.fields, facts.flat, 1, 0, 1), due_ms,
-        'last_error', value, 'attempt', ending.attempt, 'started_ms', started_ms, 'worker', worker,
-        'batch', batch, 'batch_size', batch_size, 'reason', reason)
-      soonest_ms = math.min(soonest_ms or due_ms, due_ms)
-    else
-      if facts then
-        bury(facts.flat, {token = ARGV[a + 2], id = id, error = value, worker = worker, batch = batch,
-          attempt = ending.attempt}, dead_max_length)
-      end
-      finish(id, client, state, value, ttl_ms, 'attempt', ending.attempt, 'started_ms', started_ms,
-        'worker', worker, 'batch', batch, 'batch_size', batch_size, 'reason', reason)
-    end
-  elseif code == WRONG_TYPE then
-    announce(client, id, ending_of(ARGV[a + 4]).state, value, false)
+
+local function write(i, id, entry_id, group, value)
+  local state, ttl_ms, facts = group.state, group.ttl_ms, kept[i]
+  -- Somebody deleted its entry, so there is nothing to run again; or broke the key that it would wait in.
+  if state == 'retry' and (#facts.flat == 0 or not can_park()) then
+    state, ttl_ms = 'failed', default_ttl_ms
   end
+  if state == 'retry' then
+    local due_ms = now_ms + tonumber(group.ttl_ms)
+    park(id, renewed(entry_id, facts.fields, facts.flat, 1, 0, 1), due_ms,
+      'last_error', value, 'attempt', group.attempt, 'started_ms', started_ms, 'worker', worker,
+      'batch', batch, 'batch_size', batch_size, 'reason', reason)
+    soonest_ms = math.min(soonest_ms or due_ms, due_ms)
+    return
+  end
+  if facts then
+    bury(facts.flat, {token = group.lane .. ':' .. entry_id, id = id, error = value, worker = worker,
+      batch = batch, attempt = group.attempt}, dead_max_length)
+  end
+  finish(id, group.client, state, value, ttl_ms, 'attempt', group.attempt, 'started_ms', started_ms,
+    'worker', worker, 'batch', batch, 'batch_size', batch_size, 'reason', reason)
+end
+
+local job = 0
+for _, group in ipairs(groups) do
+  local a = group.first
+  for i = job + 1, job + group.size do
+    if codes[i] == WRITTEN then
+      write(i, ARGV[a + 1], ARGV[a + 2], group, ARGV[a + 3])
+    elseif codes[i] == WRONG_TYPE then
+      announce(group.client, ARGV[a + 1], group.state, ARGV[a + 3], false)
+    end
+    a = a + WIDTH
+  end
+  job = job + group.size
 end
 send_replies()
 if soonest_ms then wake_for(soonest_ms) end

@@ -65,6 +65,9 @@ class BatchFacts:
     started_ms: int
 
 
+_COUNT = 3  # where a group says how many jobs it has
+
+
 def settle(
     keys: QueueKeys,
     facts: BatchFacts,
@@ -88,14 +91,21 @@ def settle(
         int(close),
         dead_max_length,
     ]
+    said, head = None, 0
     for outcome in outcomes:
         entry = outcome.entry
+        lane, _, entry_id = entry.token.partition(":")
         ending = f"{outcome.state} {entry.attempt}"
         if outcome.state == "retry":
             ending += f" {outcome.delay_ms}"
         elif entry.ttl_ms:
             ending += f" {entry.ttl_ms}"
-        args += (entry.local, entry.token, entry.client, ending, outcome.value)
+        shared = (lane, entry.client, ending)
+        if shared != said:
+            said, head = shared, len(args) + _COUNT
+            args += (*shared, 0)
+        args[head] += 1
+        args += (entry.local, entry_id, outcome.value)
     return Call(load("settle"), keys.prefix, args, _parse)
 
 

@@ -7,48 +7,52 @@ local MESSAGE_LIMIT_BYTES = 1048576
 local replies = {}
 local has_watchers = nil
 
-local function text(value)  -- msgpack str 8; no id of ours is longer, and a foreign one must not raise here
-  if #value > 255 then value = value:sub(1, 255) end
-  return '\217' .. string.char(#value) .. value
+local function text_head(length)  -- msgpack str 8
+  return '\217' .. string.char(length)
 end
 
-local STATE_TEXT = {succeeded = text('succeeded'), failed = text('failed'), cancelled = text('cancelled'),
-  expired = text('expired')}
+local STATE = {}
+for _, state in ipairs({'succeeded', 'failed', 'cancelled', 'expired'}) do
+  STATE[state] = text_head(#state) .. state
+end
 
 -- A refused PUBLISH (such as a channel that the user may not use) must not stop half-way through a batch.
 local function publish(client, reply)
-  redis.pcall('PUBLISH', Q .. 'reply:' .. client, table.concat(reply.parts))
+  redis.pcall('PUBLISH', Q .. 'reply:' .. client, table.concat(reply.parts, '', 1, reply.count))
 end
 
-local function tell(client, fragment)
+-- A fragment stays in pieces until its message leaves: Lua reads every byte of a string that it makes.
+local function tell(client, head, id, state, value)
   local reply = replies[client]
   if not reply then
-    reply = {bytes = 0, parts = {}}
+    reply = {bytes = 0, count = 0, parts = {}}
     replies[client] = reply
-  elseif reply.bytes + #fragment > MESSAGE_LIMIT_BYTES then
-    publish(client, reply)
-    reply.bytes, reply.parts = 0, {}
   end
-  reply.bytes = reply.bytes + #fragment
-  reply.parts[#reply.parts + 1] = fragment
+  local bytes = #head + #id + #state + #value
+  if reply.bytes > 0 and reply.bytes + bytes > MESSAGE_LIMIT_BYTES then
+    publish(client, reply)
+    reply.bytes, reply.count = 0, 0
+  end
+  local parts, at = reply.parts, reply.count
+  parts[at + 1], parts[at + 2], parts[at + 3], parts[at + 4] = head, id, state, value
+  reply.bytes, reply.count = reply.bytes + bytes, at + 4
 end
 
 -- `keep` is false for a job whose record is not kept: then the push is all there is.
+local head, head_length
 local function announce(client, id, state, value, keep)
-  local fragment
-  if keep and #value > PUSH_LIMIT_BYTES then
-    fragment = '\146' .. text(id) .. STATE_TEXT[state]
-  else
-    fragment = '\147' .. text(id) .. STATE_TEXT[state] .. value
-  end
-  if client ~= '' then tell(client, fragment) end
-  if has_watchers == nil then has_watchers = redis.call('EXISTS', Q .. 'watchers') == 1 end
+  local name = #id > 255 and id:sub(1, 255) or id  -- no id of ours is longer, and a foreign one must not raise here
+  if #name ~= head_length then head, head_length = '\147' .. text_head(#name), #name end
+  local first, pushed = head, value
+  if keep and #value > PUSH_LIMIT_BYTES then first, pushed = '\146' .. text_head(#name), '' end
+  if client ~= '' then tell(client, first, name, STATE[state], pushed) end
+  if has_watchers == nil then has_watchers = call('EXISTS', Q .. 'watchers') == 1 end
   if has_watchers then
     local clients = redis.pcall('HGET', Q .. 'watchers', id)
     if type(clients) == 'string' then
       redis.call('HDEL', Q .. 'watchers', id)
       for other in clients:gmatch('%S+') do
-        if other ~= client then tell(other, fragment) end
+        if other ~= client then tell(other, first, name, STATE[state], pushed) end
       end
     end
   end
