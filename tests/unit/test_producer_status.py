@@ -41,16 +41,20 @@ def test_a_failed_job_tells_why() -> None:
     record = {
         b"state": b"failed",
         b"error": encode_error("ValueError", "bad", "Traceback"),
-        b"started_ms": MS,
         b"finished_ms": MS,
-        b"worker": b"w",
-        b"batch": b"b",
-        b"batch_size": b"3",
+        b"batch": b"b 3 wait %b w" % MS,
     }
     status = parse_status("q/a", view(record, attempt=1))
 
     assert status.error == ErrorFacts("ValueError", "bad", "Traceback")
     assert (status.finished_at, status.worker, status.batch_id, status.batch_size) == (MOMENT, "w", "b", 3)
+    assert status.started_at == MOMENT
+
+
+def test_a_job_that_no_processor_answered_for_has_a_batch_but_no_start() -> None:
+    status = parse_status("q/a", view({b"state": b"failed", b"batch": b"b 1 - 0 w"}, attempt=1))
+
+    assert (status.worker, status.batch_id, status.batch_size, status.started_at) == ("w", "b", 1, None)
 
 
 @pytest.mark.parametrize(
@@ -58,6 +62,8 @@ def test_a_failed_job_tells_why() -> None:
     [
         {},
         {b"state": b"bogus"},
+        {b"state": b"failed", b"batch": b"b"},
+        {b"state": b"failed", b"batch": b"b many wait 1 w"},
         {b"state": b"\xff"},
         {b"state": b"queued", b"enqueued_ms": b"soon"},
         {b"state": b"queued", b"enqueued_ms": b"9" * 30},

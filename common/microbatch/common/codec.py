@@ -66,7 +66,7 @@ def encode(value: Any, *, limit_bytes: int | None = None) -> bytes:
 def _is_plain(value: Any, depth: int) -> bool:
     """Whether nothing in a value can be wrong: containers of the exact types, a few levels deep.
 
-    Most payloads are. It builds no trail and looks at a container's types in C, because it runs for every job.
+    Most payloads are. It runs for every job, so it builds no trail and looks at types in C.
     """
     kind = type(value)
     if kind is dict:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microbatch.common.codec import decode
 from microbatch.common.errors import ProtocolError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["ErrorFacts", "JobStatus", "PastRun", "parse_error", "parse_status"]
 
 _PAST = re.compile(rb"past_([1-9][0-9]{0,8})")
+_BATCH = re.compile(r"(\S+) ([0-9]{1,9}) (\S+) ([0-9]{1,15}) (\S+)")
 _PAST_FIELDS = (b"state", b"finished_ms", b"attempts", b"error")
 
 
@@ -123,22 +124,42 @@ def parse_status(job_id: str, view: JobView) -> JobStatus:
     error = record.get(b"error") if state is JobState.FAILED else None
     last_error = record.get(b"last_error")
     held = state is JobState.QUEUED and view.worker != ""
+    ran = _Run(view.batch or None, view.batch_size or None, view.claimed_ms or None, view.worker)
+    if not held:
+        ran = _last_run(record)
     return JobStatus(
         id=job_id,
         state=JobState.RUNNING if held else state,
         attempt=view.attempt,
         enqueued_at=_moment(_number(record, b"enqueued_ms")),
-        started_at=_moment(view.claimed_ms or None if held else _number(record, b"started_ms")),
+        started_at=_moment(ran.started_ms),
         finished_at=_moment(_number(record, b"finished_ms")),
-        worker=view.worker if held else _text(record, b"worker"),
-        batch_id=(view.batch or None) if held else _text(record, b"batch"),
-        batch_size=(view.batch_size or None) if held else _number(record, b"batch_size"),
+        worker=ran.worker,
+        batch_id=ran.batch_id,
+        batch_size=ran.batch_size,
         error=None if error is None else parse_error(decode(error)),
         last_error=None if last_error is None else parse_error(decode(last_error)),
         due_at=_moment(_number(record, b"due_ms")) if state is JobState.SCHEDULED else None,
         run=_number(record, b"run") or 1,
         history=_history(record),
     )
+
+
+class _Run(NamedTuple):
+    batch_id: str | None
+    batch_size: int | None
+    started_ms: int | None
+    worker: str | None
+
+
+def _last_run(record: dict[bytes, bytes]) -> _Run:
+    packed = record.get(b"batch")
+    if packed is None:
+        return _Run(None, None, None, None)
+    match = _BATCH.fullmatch(packed.decode("utf-8", "replace"))
+    if match is None:
+        raise ProtocolError("the record's field batch is not an id, a size, a reason, a time and a worker")
+    return _Run(match[1], int(match[2]), int(match[4]) or None, match[5])
 
 
 def _history(record: dict[bytes, bytes]) -> tuple[PastRun, ...]:
@@ -160,10 +181,6 @@ def _past_run(run: int, packed: bytes) -> PastRun:
         _number(fields, b"attempts") or 0,
         parse_error(decode(error)) if error else None,
     )
-
-
-def _text(record: dict[bytes, bytes], field: bytes) -> str | None:
-    return record.get(field, b"").decode("utf-8", "replace") or None
 
 
 def _number(record: dict[bytes, bytes], field: bytes) -> int | None:

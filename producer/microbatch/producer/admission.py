@@ -68,14 +68,14 @@ class Gate:
             return self.defaults.encoded()
         return (said if said.ttl_ms else said._replace(ttl_ms=self.defaults.ttl_ms)).encoded()
 
-    def new_job(self, local: str, payload: Any, options: bytes) -> NewJob:
-        """Encode one job.
+    def new_job(self, local: str, payload: Any, options: bytes, *, is_named: bool = False) -> NewJob:
+        """Encode one job; only an id that the caller chose can come with two payloads, and needs a digest.
 
         Raises:
             PayloadError: The payload cannot travel.
         """
         data = encode(payload, limit_bytes=self.max_payload_bytes)
-        return NewJob(local, payload_digest(data), data, options)
+        return NewJob(local, payload_digest(data) if is_named else b"", data, options)
 
 
 class Admission:
@@ -141,16 +141,15 @@ class Admission:
             SubmitError: It was not accepted (`QueueFull`, `DuplicateJobId`, `SubmitTimeout`, `PayloadError`).
             MicrobatchError: Redis did not answer, or not as it should.
         """
-        local = next(self._ids) if job_id is None else check_local_id(job_id)
         if terms.timeout_s is None:
-            return self._submit(queue, payload, local, terms, _Course())
-        return self._submit_in_time(queue, payload, local, terms)
+            return self._submit(queue, payload, job_id, terms, _Course())
+        return self._submit_in_time(queue, payload, job_id, terms)
 
-    async def _submit_in_time(self, queue: str, payload: Any, local: str, terms: Terms) -> Ticket:
+    async def _submit_in_time(self, queue: str, payload: Any, job_id: str | None, terms: Terms) -> Ticket:
         course = _Course(asyncio.get_running_loop().time() + (terms.timeout_s or 0.0))
         try:
             async with asyncio.timeout(terms.timeout_s):
-                return await self._submit(queue, payload, local, terms, course)
+                return await self._submit(queue, payload, job_id, terms, course)
         except TimeoutError:
             raise course.full or SubmitTimeout(queue, terms.timeout_s or 0.0) from None
 
@@ -192,11 +191,14 @@ class Admission:
         if not opening.cancelled() and opening.exception() is None:
             self._gates[queue] = opening.result()
 
-    async def _submit(self, queue: str, payload: Any, local: str, terms: Terms, course: _Course) -> Ticket:
+    async def _submit(
+        self, queue: str, payload: Any, job_id: str | None, terms: Terms, course: _Course
+    ) -> Ticket:
+        local = next(self._ids) if job_id is None else check_local_id(job_id)
         gate = self._gates.get(queue) or await self.gate(queue)
         if self._closed:
             raise ClientClosed
-        job = gate.new_job(local, payload, gate.options(terms))
+        job = gate.new_job(local, payload, gate.options(terms), is_named=job_id is not None)
         known = gate.mailbox.open_ticket(local)
         ticket = known or gate.mailbox.own(local)
         submitter = gate.submitter_for(terms)

@@ -23,8 +23,7 @@ if fields then
     dead_max_length)
 end
 if live == token then
-  finish(id, client, 'failed', error_value, ttl_ms,
-    'attempt', attempt, 'worker', worker, 'batch', batch, 'batch_size', '1')
+  finish(id, client, 'failed', error_value, ttl_ms, 'attempt', attempt, 'batch', unreasoned(batch, worker))
   send_replies()
 end
 return fields and 1 or 0

@@ -48,8 +48,7 @@ local function redrive(letter_id)
     record[5] or facts['dead_error'] or ''})
 
   call('XDEL', Q .. 'dead', letter_id)
-  call('HDEL', job_key(id), 'error', 'finished_ms', 'attempt', 'started_ms', 'worker', 'batch', 'batch_size',
-    'reason', 'last_error', 'expires_ms')
+  call('HDEL', job_key(id), 'error', 'finished_ms', 'attempt', 'batch', 'last_error', 'expires_ms')
   call('PERSIST', job_key(id))
   ensure_lane('main')
   local token = 'main:' .. call('XADD', lane_key('main'), '*', unpack(entry))

@@ -23,8 +23,8 @@
 -- @include move
 -- @include park
 -- @include dead
-local worker, batch, reason, batch_size, started_ms, default_ttl_ms, close =
-  ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6], ARGV[7] == '1'
+local worker, batch, default_ttl_ms, close = ARGV[1], ARGV[2], ARGV[6], ARGV[7] == '1'
+local facts = table.concat({batch, ARGV[4], ARGV[3], ARGV[5], worker}, ' ')  -- one string for all jobs of the batch
 local dead_max_length = ARGV[8]
 local WRITTEN, REPLAY, FINAL, MOVED, WRONG_TYPE = 0, 1, 2, 3, 4
 local FIRST, HEAD, WIDTH, CHUNK = 8, 4, 3, 1000
@@ -51,15 +51,16 @@ end
 -- not stand for the job any more: it is gone already then, or a stray copy that nobody else would acknowledge.
 local function code_of(record, lane, entry_id, live)
   if type(live) == 'table' then return WRONG_TYPE, true end
-  local known = redis.call('HMGET', record, 'state', 'batch', 'reason')
+  local known = redis.call('HMGET', record, 'state', 'batch')
   -- No record: it was deleted, and this entry still stands for the job while it is pending.
   if not known[1] then
     local pending = redis.pcall('XPENDING', lane_key(lane), GROUP, entry_id, entry_id, 1)
     local ours = not pending.err and #pending > 0
     return ours and WRITTEN or FINAL, ours
   end
-  -- Where a takeover failed the job in this batch's name, the record has no reason.
-  if known[2] == batch and known[3] == reason then return REPLAY, true end
+  local is_ours = known[2] and known[2]:sub(1, #batch + 1) == batch .. ' '
+  -- A takeover may have failed the job in this batch's name.
+  if is_ours and known[2] ~= unreasoned(batch, worker) then return REPLAY, true end
   return live == '' and FINAL or MOVED, true
 end
 
@@ -102,25 +103,23 @@ end
 if close then redis.call('HDEL', Q .. 'batches:' .. worker, batch) end
 
 local function write(i, id, entry_id, group, value)
-  local state, ttl_ms, facts = group.state, group.ttl_ms, kept[i]
+  local state, ttl_ms, carried = group.state, group.ttl_ms, kept[i]
   -- Somebody deleted its entry, so there is nothing to run again; or broke the key that it would wait in.
-  if state == 'retry' and (#facts.flat == 0 or not can_park()) then
+  if state == 'retry' and (#carried.flat == 0 or not can_park()) then
     state, ttl_ms = 'failed', default_ttl_ms
   end
   if state == 'retry' then
     local due_ms = now_ms + tonumber(group.ttl_ms)
-    park(id, renewed(entry_id, facts.fields, facts.flat, 1, 0, 1), due_ms,
-      'last_error', value, 'attempt', group.attempt, 'started_ms', started_ms, 'worker', worker,
-      'batch', batch, 'batch_size', batch_size, 'reason', reason)
+    park(id, renewed(entry_id, carried.fields, carried.flat, 1, 0, 1), due_ms,
+      'last_error', value, 'attempt', group.attempt, 'batch', facts)
     soonest_ms = math.min(soonest_ms or due_ms, due_ms)
     return
   end
-  if facts then
-    bury(facts.flat, {token = group.lane .. ':' .. entry_id, id = id, error = value, worker = worker,
+  if carried then
+    bury(carried.flat, {token = group.lane .. ':' .. entry_id, id = id, error = value, worker = worker,
       batch = batch, attempt = group.attempt}, dead_max_length)
   end
-  finish(id, group.client, state, value, ttl_ms, 'attempt', group.attempt, 'started_ms', started_ms,
-    'worker', worker, 'batch', batch, 'batch_size', batch_size, 'reason', reason)
+  finish(id, group.client, state, value, ttl_ms, 'attempt', group.attempt, 'batch', facts)
 end
 
 local job = 0

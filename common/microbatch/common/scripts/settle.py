@@ -18,6 +18,7 @@ __all__ = ["BatchFacts", "Ending", "Outcome", "SettleCode", "settle"]
 
 
 Ending = Literal["succeeded", "failed", "expired", "retry"]
+_WIDTH = 3  # arguments of one job
 
 
 class SettleCode(IntEnum):
@@ -65,9 +66,6 @@ class BatchFacts:
     started_ms: int
 
 
-_COUNT = 3  # where a group says how many jobs it has
-
-
 def settle(
     keys: QueueKeys,
     facts: BatchFacts,
@@ -91,7 +89,8 @@ def settle(
         int(close),
         dead_max_length,
     ]
-    said, head = None, 0
+    said: tuple[str, ...] | None = None
+    group: list[Arg] = []
     for outcome in outcomes:
         entry = outcome.entry
         lane, _, entry_id = entry.token.partition(":")
@@ -102,11 +101,15 @@ def settle(
             ending += f" {entry.ttl_ms}"
         shared = (lane, entry.client, ending)
         if shared != said:
-            said, head = shared, len(args) + _COUNT
-            args += (*shared, 0)
-        args[head] += 1
-        args += (entry.local, entry_id, outcome.value)
+            args += _said(said, group)
+            said, group = shared, []
+        group += (entry.local, entry_id, outcome.value)
+    args += _said(said, group)
     return Call(load("settle"), keys.prefix, args, _parse)
+
+
+def _said(shared: tuple[str, ...] | None, group: list[Arg]) -> list[Arg]:
+    return [] if shared is None else [*shared, len(group) // _WIDTH, *group]
 
 
 def _parse(reply: Any) -> list[SettleCode] | None:

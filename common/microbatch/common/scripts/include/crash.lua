@@ -22,8 +22,7 @@ local function crashed_alone(token, worker, batch, terms)
     announce(fields['client'] or '', id, 'failed', terms.error, false)
     return 'failed'
   end
-  -- An earlier run's reason would make a late settle of this batch look like a replay.
   finish(id, fields['client'] or '', 'failed', terms.error, ttl_of(fields, terms.ttl_ms),
-    'attempt', attempt, 'worker', worker, 'batch', batch, 'batch_size', '1', 'reason', '')
+    'attempt', attempt, 'batch', unreasoned(batch, worker))
   return 'failed'
 end

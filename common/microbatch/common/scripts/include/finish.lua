@@ -3,6 +3,12 @@
 -- and a table for each would cost more than the write). A time to live of 0 keeps no record.
 local finished_ms = int(now_ms)
 
+-- The record's field `batch` for a job that no processor answered for: it says no reason, so that a late settle
+-- of the same batch is no replay.
+local function unreasoned(batch, worker)
+  return batch .. ' 1 - 0 ' .. worker
+end
+
 local function finish(id, client, state, value, ttl_ms, ...)
   local record = job_key(id)
   local keep = tonumber(ttl_ms) > 0
