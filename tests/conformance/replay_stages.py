@@ -24,6 +24,10 @@ async def to_submit(bench: Bench) -> Call[Any]:
     return scripts.submit(bench.keys, "c1", [job("a")], max_queue_length=100)
 
 
+async def to_submit_unique(bench: Bench) -> Call[Any]:
+    return scripts.submit(bench.keys, "c1", [job("a", unique="key")], max_queue_length=100)
+
+
 async def to_claim(bench: Bench) -> Call[Any]:
     await bench.submit("a", "b")
     return scripts.claim(bench.keys, "w1", "b1", max_batch_size=8, max_wait_ms=0, max_batch_bytes=1 << 20)
@@ -160,6 +164,12 @@ async def hand_over_and_end(bench: Bench) -> None:
 
 async def cancel_it(bench: Bench) -> None:
     await bench.run(scripts.cancel(bench.keys, "a", ttl_ms=TTL_MS))
+
+
+async def take_the_key(bench: Bench) -> None:
+    """Another job got it meanwhile, and runs."""
+    await bench.submit(job("z", unique="key"))
+    await bench.take("b7", "w7")
 
 
 async def purge(bench: Bench) -> None:

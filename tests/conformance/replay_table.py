@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.conformance import replay_stages as stages
 
-from microbatch.common.scripts import Call, Claimed, RedriveCode
+from microbatch.common.scripts import Call, Claimed, RedriveCode, SubmitCode
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -71,6 +71,17 @@ ROWS = [
         {
             "while it runs": Late(lambda bench: bench.take("b1"), [1]),
             "after its end": Late(stages.end_the_job, [1]),
+        },
+        lambda reply: reply.codes,
+    ),
+    Row(
+        "submit",
+        stages.to_submit_unique,
+        None,
+        [SubmitCode.SAME],
+        {
+            "after its end": Late(stages.end_the_job, [SubmitCode.SAME]),
+            "delayed, after another got the key": Late(stages.take_the_key, [SubmitCode.TAKEN], delayed=True),
         },
         lambda reply: reply.codes,
     ),

@@ -80,7 +80,8 @@ def test_an_include_comes_once_and_after_what_it_needs(name: str) -> None:
         "finish": {"reply"},
         "park": {"backlog", "wake"},
         "withdraw": {"move", "park"},
-        "overdue": {"finish", "withdraw"},
+        "overdue": {"finish", "withdraw", "carried"},
+        "unique": {"carried"},
         "crash": {"finish", "move", "dead"},
     }
     for place, include in enumerate(included):

@@ -101,6 +101,11 @@ class QueueKeys:
         return f"{self.prefix}counters"
 
     @property
+    def unique(self) -> str:
+        """Unique keys, and the job that has each."""
+        return f"{self.prefix}unique"
+
+    @property
     def watchers(self) -> str:
         """Clients that wait for jobs which they did not submit."""
         return f"{self.prefix}watchers"

@@ -63,6 +63,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ID",
         help="the id within the queue; the same id and payload again is the same job",
     )
+    parser.add_argument(
+        "--unique-key",
+        metavar="KEY",
+        help="where a job of the queue has this key already, add nothing and take that one",
+    )
+    parser.add_argument(
+        "--unique-for-s",
+        metavar="S",
+        type=seconds,
+        help="the key is taken for so many seconds at least; otherwise while the job is alive",
+    )
     parser.add_argument("--file", metavar="FILE", help="a file with one JSON payload a line; - is stdin")
     parser.add_argument("--output", metavar="FILE", help="where the answers go; - is stdout (default)")
 
@@ -79,6 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     from microbatch.common.identifiers import check_local_id, check_queue
+    from microbatch.producer.options import terms_of
 
     if (arguments.payload is None) == (arguments.file is None):
         raise UsageError(f"give either PAYLOAD_JSON or --file; see {PROG} --help")
@@ -86,7 +98,14 @@ def _check(arguments: argparse.Namespace) -> None:
         raise UsageError("--output goes with --file; a single job's answer is on stdout")
     if arguments.file is not None and arguments.job_id is not None:
         raise UsageError("--job-id is for a single job, not for --file")
+    if arguments.file is not None and arguments.unique_key is not None:
+        raise UsageError("--unique-key is for a single job, not for --file")
+    if arguments.unique_key is None and arguments.unique_for_s is not None:
+        raise UsageError("--unique-for-s goes with --unique-key")
     try:
+        terms_of(
+            {"unique_key": arguments.unique_key, "unique_for_s": arguments.unique_for_s}, max_headers_bytes=0
+        )
         check_queue(arguments.queue)
         if arguments.job_id is not None:
             check_local_id(arguments.job_id)
@@ -120,6 +139,8 @@ async def _submit_one(arguments: argparse.Namespace, payload: Any) -> int:
                 job_id=arguments.job_id,
                 on_full="raise" if arguments.timeout_s is None else "wait",
                 timeout_s=arguments.timeout_s,
+                unique_key=arguments.unique_key,
+                unique_for_s=arguments.unique_for_s,
             )
             job_id = job.id
             if arguments.wait:

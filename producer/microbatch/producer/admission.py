@@ -41,10 +41,12 @@ if TYPE_CHECKING:
     from microbatch.common.settings import ClientSettings
     from microbatch.producer.inbox import Inbox
     from microbatch.producer.mailbox import Mailbox
+    from microbatch.producer.submitter import Mixed
 
 __all__ = ["Admission", "Gate"]
 
 LONGEST_PAUSE_S = 1.0
+_ACCEPTED = (SubmitCode.NEW, SubmitCode.SAME, SubmitCode.TAKEN)
 
 
 @dataclass(slots=True)
@@ -209,10 +211,8 @@ class Admission:
             if isinstance(landing, Exception):
                 raise own_copy(landing)
             code = landing.codes[0]
-            if code is SubmitCode.SAME and known is None:
-                # The first submit of this job may have been another client's: then nothing is pushed to us.
-                ticket.heard = NOT_REGISTERED
-            if code in (SubmitCode.NEW, SubmitCode.SAME):
+            if code in _ACCEPTED:
+                ticket = _accepted(gate.mailbox, landing, ticket, known)
                 if landing.reached is not None:
                     raise NotReplicated(ticket.id, wanted=submitter.replicas, reached=landing.reached)
                 return ticket
@@ -238,6 +238,15 @@ class _Course:
         self.full = full
         await asyncio.sleep(pause_s(full))
         self.full = None
+
+
+def _accepted(mailbox: Mailbox, landing: Mixed, ticket: Ticket, known: Ticket | None) -> Ticket:
+    if landing.firsts:  # another job has the unique key
+        return mailbox.foreign(landing.firsts[0])
+    if landing.codes[0] is SubmitCode.SAME and known is None:
+        # The first submit of this job may have been another client's: then nothing is pushed to us.
+        ticket.heard = NOT_REGISTERED
+    return ticket
 
 
 def pause_s(full: QueueFull) -> float:

@@ -100,10 +100,11 @@ class AsyncClient:
             job_id: The second half of the job's id; None: a fresh one. The same id with the same payload is
                 the same job, so that a submit can be repeated safely.
             **options: `on_full`, `timeout_s`, `headers`, `result_ttl_s`, `max_attempts`, `expires_in_s`,
-                `delay_s`, `run_at`, `durability`: as `SubmitOptions` describes them.
+                `delay_s`, `run_at`, `unique_key`, `unique_for_s`, `durability`: as `SubmitOptions` describes
+                them.
 
         Returns:
-            The job's handle.
+            The job's handle; with `unique_key` that of the job that has the key, whoever submitted it.
 
         Raises:
             QueueFull: The queue holds `max_queue_length` jobs.

@@ -64,9 +64,14 @@ class BulkSubmit:
         queue: The queue's name.
         payloads: Any iterable; consumed as far as jobs are sent.
         terms: What the jobs have in common.
+
+    Raises:
+        ValueError: A unique key, which only one of them could have.
     """
 
     def __init__(self, admission: Admission, queue: str, payloads: Iterable[Any], terms: Terms) -> None:
+        if terms.options is not None and terms.options.unique:
+            raise ValueError("unique_key is for a single job: submit them one by one")
         self._admission = admission
         self._queue = queue
         self._payloads = payloads

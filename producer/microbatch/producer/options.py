@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
+from urllib.parse import quote
 
 from microbatch.common.codec import encode
 from microbatch.common.scripts import JobOptions
@@ -21,6 +22,7 @@ OnFull = Literal["raise", "wait"]
 Durability = Literal["fast", "replicated"]
 _MOST_S = 315_360_000
 _MOST_ATTEMPTS = 1_000
+_LONGEST_KEY = 256
 
 
 class SubmitOptions(TypedDict, total=False):
@@ -38,6 +40,11 @@ class SubmitOptions(TypedDict, total=False):
             ends as `expired`. None: no deadline.
         delay_s: Not to be run before that many seconds from now; None: at once. Not with `run_at`.
         run_at: Not to be run before this moment, an aware datetime, by Redis's clock.
+        unique_key: Only one job of the queue may have this key: where one has it, nothing is added, and the
+            answer is the handle of that job, whatever its payload. It has the key while it is alive.
+            At most 256 characters. Only for a single job.
+        unique_for_s: It has the key at least that many seconds from its acceptance, unless it does not
+            succeed. Its outcome is kept as long.
         durability: When the job counts as accepted: `fast` (the default), once the primary has it, or
             `replicated`, once `ClientSettings.replicas` replicas have it as well; else `NotReplicated`.
     """
@@ -50,6 +57,8 @@ class SubmitOptions(TypedDict, total=False):
     expires_in_s: float | None
     delay_s: float | None
     run_at: datetime | None
+    unique_key: str | None
+    unique_for_s: float | None
     durability: Durability
 
 
@@ -93,6 +102,8 @@ def terms_of(options: SubmitOptions, *, max_headers_bytes: int) -> Terms:
         expires_in_ms=_ms("expires_in_s", options.get("expires_in_s")),
         delay_ms=_ms("delay_s", options.get("delay_s")),
         due_ms=_due_ms(options),
+        unique_for_ms=_ms("unique_for_s", options.get("unique_for_s")),
+        unique=_unique(options),
     )
     wanted = None if travelling == JobOptions() else travelling
     return Terms(on_full == "wait", options.get("timeout_s"), wanted, durability == "replicated")
@@ -121,6 +132,17 @@ def _attempts(attempts: int | None) -> int | None:
     if attempts is None or (type(attempts) is int and 1 <= attempts <= _MOST_ATTEMPTS):
         return attempts
     raise ValueError(f"max_attempts is {attempts!r}, and may be 1 to {_MOST_ATTEMPTS}")
+
+
+def _unique(options: SubmitOptions) -> str:
+    key = options.get("unique_key")
+    if key is None:
+        if options.get("unique_for_s") is not None:
+            raise ValueError("unique_for_s goes with unique_key")
+        return ""
+    if not isinstance(key, str) or not 0 < len(key) <= _LONGEST_KEY:
+        raise ValueError(f"unique_key is a str of 1 to {_LONGEST_KEY} characters, not {key!r:.80}")
+    return quote(key, safe=":/,;@!$*()'~+")  # readable in Redis, and without white space
 
 
 def _due_ms(options: SubmitOptions) -> int | None:

@@ -11,7 +11,7 @@ It never repeats a refused job: `admission.py` decides that.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from microbatch.common import scripts
@@ -21,7 +21,7 @@ from microbatch.common.stopping import stop
 from microbatch.producer.coalescer import Coalescer, FlightLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from microbatch.common.connection import Connection
     from microbatch.common.keys import QueueKeys
@@ -39,12 +39,14 @@ GROUP = 32
 class Mixed:
     """Not every job was new: a code for each, and when room is likely where some found none.
 
-    Or too few replicas have them: `reached` says how many, and is None where that is no question.
+    Or too few replicas have them: `reached` says how many, and is None where that is no question. `firsts`
+    has, by index, the local id of the job that has the unique key.
     """
 
     codes: list[SubmitCode]
     retry_after_s: float
     reached: int | None = None
+    firsts: Mapping[int, str] = field(default_factory=dict)
 
 
 Landing = Mixed | Exception | None
@@ -218,6 +220,7 @@ class Submitter:
         first = 0
         for parcel in parcels:
             own = codes[first : first + parcel.count]
+            firsts = {index - first: local for index, local in landing.firsts.items() if index >= first}
             first += parcel.count
             mixed = any(own) or reached is not None
-            parcel.land(Mixed(own, landing.retry_after_ms / 1000, reached) if mixed else None)
+            parcel.land(Mixed(own, landing.retry_after_ms / 1000, reached, firsts) if mixed else None)

@@ -16,6 +16,7 @@
 -- @include move
 -- @include park
 -- @include withdraw
+-- @include carried
 -- @include overdue
 local client, register, check, lost_error, ttl_ms = ARGV[1], ARGV[2] == '1', ARGV[3] == '1', ARGV[4], ARGV[5]
 local WATCHERS_KEPT_MS, CLIENTS_LIMIT_BYTES = '3600000', 4096  -- who waits longer looks again by itself

@@ -16,6 +16,7 @@
 -- @include move
 -- @include park
 -- @include withdraw
+-- @include carried
 -- @include overdue
 local id, lost_error, ttl_ms = ARGV[1], ARGV[2], ARGV[3]
 local record = redis.pcall('HGETALL', job_key(id))

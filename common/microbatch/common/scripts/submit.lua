@@ -5,20 +5,24 @@
 --          payload, options
 --          options: '' for none; else words 'name=number' with spaces between them, a line feed, and a msgpack
 --          map of headers, or nothing. Names: ttl_ms, max_attempts, expires_in_ms, delay_ms or due_ms,
---          not_after_ms
+--          not_after_ms, unique (any bytes but white space and =) with unique_for_ms
 -- Returns: count where all were new; else {retry_after_ms, code per job ...}
 --          0 new, 1 the same job (id and payload known), 2 conflict (id known, other payload),
---          3 full, 4 the record's key holds something else, 5 late: after not_after_ms nothing is accepted
+--          3 full, 4 the record's key holds something else, 5 late: after not_after_ms nothing is accepted;
+--          a local id in the place of a code: the job that has the unique key already
 -- Atomic because: a record without an entry is a job that never runs, an entry without a record is a result
 --          that nobody finds; and the capacity check must count what it admits.
 -- @include base
 -- @include backlog
 -- @include wake
 -- @include park
+-- @include carried
+-- @include unique
 local client, max_length, count = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local is_late = ARGV[4] ~= '' and now_ms > tonumber(ARGV[4])
 local NEW, SAME, CONFLICT, FULL, WRONG_TYPE, LATE = 0, 1, 2, 3, 4, 5
 local FIRST, WIDTH, CHUNK = 4, 4, 1000
+local WORKERS_TTL_MS = 3600000  -- what workers keep an outcome for where nobody says anything
 local main = lane_key('main')
 
 local length = call('XLEN', main)
@@ -47,6 +51,13 @@ local function known_code(record, digest)
   return known == digest and SAME or CONFLICT
 end
 
+-- Whether another job has the unique key of this one: then its id is the answer.
+local function is_taken(index, options)
+  local first = first_of(options)
+  if first then answer(index, first) end
+  return first ~= nil
+end
+
 -- A job that is more than a plain one: its entry has further fields, and it may have to wait for its time.
 -- Returns false where it came too late.
 local function accept_with(options, id, digest, payload)
@@ -60,6 +71,11 @@ local function accept_with(options, id, digest, payload)
     fields[#fields + 1] = value
   end
   if feed < #options then add('headers', options:sub(feed + 1)) end
+  local unique, for_ms = unique_key_of(options), tonumber(said.unique_for_ms) or 0
+  if unique then  -- whoever is given this job's id must find its outcome
+    local least_ms = math.max(KEPT_MS, for_ms)
+    if (said.ttl_ms and tonumber(said.ttl_ms) or WORKERS_TTL_MS) < least_ms then said.ttl_ms = int(least_ms) end
+  end
   if said.ttl_ms then add('ttl_ms', said.ttl_ms) end
   if said.max_attempts then add('max_attempts', said.max_attempts) end
   if said.expires_in_ms then
@@ -80,6 +96,7 @@ local function accept_with(options, id, digest, payload)
       'enqueued_ms', enqueued_ms, unpack(record_more))
     wakes = true
   end
+  if unique then take_key(unique, id, for_ms) end
   return true
 end
 
@@ -105,6 +122,7 @@ for i = 1, count do
     answer(i, known_code(record, digest))
   elseif is_late then
     answer(i, LATE)
+  elseif ARGV[a + 4] ~= '' and is_taken(i, ARGV[a + 4]) then  -- and answered
   elseif accepted >= room then
     answer(i, FULL)
   else

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microbatch.common.scripts.script import Arg, Call, load
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from microbatch.common.keys import QueueKeys
 
@@ -25,6 +25,8 @@ class SubmitCode(IntEnum):
     FULL = 3
     WRONG_TYPE = 4
     LATE = 5
+    TAKEN = 6
+    """Another job has its unique key: `SubmitReply.firsts` has that one's id."""
 
 
 class JobOptions(NamedTuple):
@@ -37,6 +39,8 @@ class JobOptions(NamedTuple):
         expires_in_ms: By when it must have been started, from now; None: no deadline.
         delay_ms: Not to be run before that, from now; None: at once.
         due_ms: Not to be run before this moment of Redis's clock; None: at once.
+        unique_for_ms: How long it has its key at least, from now; None: while it is alive.
+        unique: A key that only one job may have, without white space and `=`; empty: none.
     """
 
     headers: bytes = b""
@@ -45,19 +49,24 @@ class JobOptions(NamedTuple):
     expires_in_ms: int | None = None
     delay_ms: int | None = None
     due_ms: int | None = None
+    unique_for_ms: int | None = None
+    unique: str = ""
 
     def encoded(self) -> bytes:
         """As the script reads them: `name=value` words, and after a line feed the headers."""
         words = [f"ttl_ms={self.ttl_ms}"] if self.ttl_ms else []
         words += [
-            f"{name}={number}" for name, number in zip(_NUMBERS, self[2:], strict=True) if number is not None
+            f"{name}={number}"
+            for name, number in zip(_NUMBERS, self[2:-1], strict=True)
+            if number is not None
         ]
+        words += [f"unique={self.unique}"] if self.unique else []
         if not words and not self.headers:
             return b""
         return b"%b\n%b" % (" ".join(words).encode(), self.headers)
 
 
-_NUMBERS = JobOptions._fields[2:]
+_NUMBERS = JobOptions._fields[2:-1]
 
 
 @dataclass(slots=True)
@@ -88,11 +97,19 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class SubmitReply:
-    """`codes` is None where every job was new; `reached` is set where too few replicas have them."""
+    """What became of the jobs of one call.
+
+    Attributes:
+        codes: One for each; None: every job was new.
+        retry_after_ms: When room is likely, where some found none.
+        reached: How many replicas have them, where these are too few.
+        firsts: By index, the local id of the job that has the unique key.
+    """
 
     codes: list[SubmitCode] | None
     retry_after_ms: int
     reached: int | None = None
+    firsts: Mapping[int, str] = field(default_factory=dict)
 
 
 def submit(
@@ -113,4 +130,6 @@ def submit(
 def _parse(reply: Any) -> SubmitReply:
     if isinstance(reply, int):
         return SubmitReply(None, 0)
-    return SubmitReply([SubmitCode(code) for code in reply[1:]], reply[0])
+    firsts = {index: code.decode() for index, code in enumerate(reply[1:]) if isinstance(code, bytes)}
+    codes = [SubmitCode.TAKEN if isinstance(code, bytes) else SubmitCode(code) for code in reply[1:]]
+    return SubmitReply(codes, reply[0], firsts=firsts)

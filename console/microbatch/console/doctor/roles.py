@@ -108,6 +108,7 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "hkeys": (("HKEYS", "{q}batches:n"),),
     "hlen": (("HLEN", "{q}batches:n"),),
     "hmget": (("HMGET", "{q}settings", "f"),),
+    "hrandfield": (("HRANDFIELD", "{q}unique", "1", "WITHVALUES"),),
     "hset": (("HSET", "{q}job:n", "f", "v"), ("HSET", "{q}batches:n", "f", "v")),
     "rename": (("RENAME", "{q}idle", "{q}aside:idle"),),
     "scard": (("SCARD", "{q}tombstones"),),

@@ -4,7 +4,7 @@
 local OURS = {
   ['lane:main'] = 'stream', ['lane:front'] = 'stream', ['lane:solo'] = 'stream', ['dead'] = 'stream',
   ['workers'] = 'zset', ['idle'] = 'zset', ['scheduled'] = 'zset', ['tombstones'] = 'set',
-  ['settings'] = 'hash', ['watchers'] = 'hash', ['counters'] = 'hash', ['watcher'] = 'string',
+  ['settings'] = 'hash', ['unique'] = 'hash', ['watchers'] = 'hash', ['counters'] = 'hash', ['watcher'] = 'string',
 }
 
 local function foreign_keys()

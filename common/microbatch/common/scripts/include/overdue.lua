@@ -1,20 +1,8 @@
--- overdue: whoever asks for a job settles what nobody else would. Needs base, reply, finish, move, park, withdraw.
+-- overdue: whoever asks for a job settles what nobody else would. Needs base, reply, finish, move, park,
+-- withdraw and carried.
 -- A job whose deadline passed before it was started is `expired`, also where no worker lives; one whose entry is
 -- gone although it has no result is `failed`, JobLost.
 local NIL = '\192'  -- msgpack
-
-local function is_carried(id, state, token)
-  if state == 'scheduled' then return type(redis.pcall('ZSCORE', Q .. 'scheduled', id)) == 'string' end
-  local lane, entry_id = split_token(token or '')
-  return lane ~= nil and #redis.call('XRANGE', lane_key(lane), entry_id, entry_id) > 0
-end
-
-local function is_held(token)
-  local lane, entry_id = split_token(token)
-  if not lane then return false end
-  local pending = redis.pcall('XPENDING', lane_key(lane), GROUP, entry_id, entry_id, 1)
-  return not pending.err and #pending > 0
-end
 
 -- Returns the final state and its value, or nil where the job goes on.
 local function conclude(id, state, token, expires_ms, lost_error, ttl_ms)
