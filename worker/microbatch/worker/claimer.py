@@ -115,8 +115,9 @@ class Claimer:
             self._batch_id = new_batch_id()
             is_one_more = self._ledger.has_parked and any(entry.newer for entry in reply.entries)
             self._on_batch(batch_id, reply)
-            for _ in range(HEAD_START):  # what the batch can do at once goes before the next claim
-                await asyncio.sleep(0)
+            if reply.reason != "size":
+                for _ in range(HEAD_START):  # what the batch can do at once goes before the next claim
+                    await asyncio.sleep(0)
             if is_one_more:  # many for newer workers: what is held for them must not grow
                 await asyncio.sleep(NEWER_PAUSE_S)
             return
