@@ -75,8 +75,8 @@ async def test_this_producer_writes_what_a_version_1_worker_reads(redis_url: str
         (_, plain), (_, optional) = server.xrange(f"{KEYS}lane:main")
         record = server.hgetall(f"{KEYS}job:{LOCAL}")
 
-    assert list(plain) == [b"v", b"id", b"client", b"payload"]
-    assert (plain[b"v"], plain[b"id"], plain[b"payload"]) == (b"1", LOCAL.encode(), PAYLOAD)
-    assert list(optional) == [b"v", b"id", b"client", b"payload", b"headers", b"ttl_ms"]
+    assert list(plain) == [b"id", b"client", b"payload"]  # no version is version 1
+    assert (plain[b"id"], plain[b"payload"]) == (LOCAL.encode(), PAYLOAD)
+    assert list(optional) == [b"id", b"client", b"payload", b"headers", b"ttl_ms"]
     assert (optional[b"headers"], optional[b"ttl_ms"]) == (b"\x81\xa5trace\xa2t1", b"2000")
-    assert list(record) == [b"v", b"state", b"entry", b"digest", b"enqueued_ms"]
+    assert list(record) == [b"entry", b"state", b"enqueued_ms", b"digest"]

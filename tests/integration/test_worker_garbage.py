@@ -19,7 +19,6 @@ GARBAGE: dict[str, dict[str, bytes]] = {
     "nothing of ours": {"hello": b"world"},
     "no payload": {"v": b"1", "id": b"g"},
     "no id": {"v": b"1", "payload": ONE},
-    "no version": {"id": b"g", "payload": ONE},
     "a version that is no number": {"v": b"one", "id": b"g", "payload": ONE},
     "payload bytes that mean nothing": {"v": b"1", "id": b"g", "client": b"c", "payload": b"\xc1\xff"},
     "an empty payload": {"v": b"1", "id": b"g", "client": b"c", "payload": b""},

@@ -15,7 +15,7 @@ __all__ = ["VERSION", "Entry", "parse_entry", "parse_plain"]
 VERSION = 1
 """The highest entry and record version that this code understands."""
 
-_NUMBERS = (("v", None), ("attempt", 0), ("crashes", 0), ("failures", 0), ("enqueued_ms", None))
+_NUMBERS = (("v", 1), ("attempt", 0), ("crashes", 0), ("failures", 0), ("enqueued_ms", None))
 _ID_LIMIT = 128
 _DIGITS_LIMIT = 17  # fits 64 bits, also after the server has added its clock to a time to live
 
@@ -92,7 +92,7 @@ def parse_plain(lane: str, entry_id: bytes, local: bytes, client: bytes, payload
             )
         except UnicodeDecodeError:
             pass
-    return parse_entry(lane, entry_id, [b"v", b"1", b"id", local, b"client", client, b"payload", payload])
+    return parse_entry(lane, entry_id, [b"id", local, b"client", client, b"payload", payload])
 
 
 def parse_entry(lane: str, entry_id: bytes, fields: list[bytes] | None) -> Entry:
@@ -127,7 +127,7 @@ def _parse_any(token: str, written_ms: int, fields: list[bytes]) -> Entry:
             numbers[name] = _number(raw)
         else:
             numbers.setdefault(name, default)
-    missing = [name for name in ("v", "id", "payload") if name.encode() not in named]
+    missing = [name for name in ("id", "payload") if name.encode() not in named]
     if missing:
         entry.fault = f"the entry has no {' and no '.join(missing)}"
     elif not is_name(entry.local):

@@ -74,8 +74,7 @@ end
 -- Whether an entry is as submit writes a plain job: most are, and then field names are left out of the answer,
 -- because turning each into a reply and back costs both sides more than the claim itself.
 local function is_plain(fields)
-  return #fields == 8 and fields[7] == 'payload' and fields[5] == 'client' and fields[3] == 'id'
-    and fields[2] == '1' and fields[1] == 'v'
+  return #fields == 6 and fields[5] == 'payload' and fields[3] == 'client' and fields[1] == 'id'
 end
 
 -- Take up to `room` live entries of a lane. Returns an error reply, or nil. What was read before an error is
@@ -102,9 +101,9 @@ local function take(lane, room)
         held = held + 1
         tokens[held] = token
         if #others == 0 and is_plain(fields) then
-          local payload = fields[8]
+          local payload = fields[6]
           plain[width + 1], plain[width + 2], plain[width + 3], plain[width + 4] =
-            entry_id, fields[4], fields[6], payload
+            entry_id, fields[2], fields[4], payload
           width = width + 4
           bytes = bytes + #payload
         else

@@ -36,13 +36,13 @@ local function redrive(letter_id)
   local facts, entry = read_letter(letter_id)
   if not facts then return GONE end
   local id = facts['id']
-  if not id or not id:match('^[%w_.:-]+$') or #id > 128 or not facts['payload'] or not facts['v'] then
+  if not id or not id:match('^[%w_.:-]+$') or #id > 128 or not facts['payload'] then
     return NO_JOB
   end
   local record = redis.pcall('HMGET', job_key(id), 'state', 'run', 'finished_ms', 'attempt', 'error', 'digest')
   if record.err then return WRONG_TYPE end
   -- The id may have been given to a job with another payload since the record's time to live passed.
-  if record[1] and (record[1] ~= 'failed' or record[6] ~= facts['dead_digest']) then return NOT_FAILED end
+  if record[1] and (record[1] ~= 'failed' or (record[6] or '') ~= (facts['dead_digest'] or '')) then return NOT_FAILED end
   local run = tonumber(record[2] or facts['dead_run']) or 1
   local past = packed({'failed', record[3] or facts['dead_ms'] or '0', record[4] or facts['dead_attempt'] or '0',
     record[5] or facts['dead_error'] or ''})
@@ -52,7 +52,7 @@ local function redrive(letter_id)
   call('PERSIST', job_key(id))
   ensure_lane('main')
   local token = 'main:' .. call('XADD', lane_key('main'), '*', unpack(entry))
-  call('HSET', job_key(id), 'v', '1', 'state', 'queued', 'entry', token, 'run', int(run + 1),
+  call('HSET', job_key(id), 'entry', token, 'state', 'queued', 'run', int(run + 1),
     'past_' .. int(run), past)
   if not record[1] then
     call('HSET', job_key(id), 'digest', facts['dead_digest'] or '', 'enqueued_ms', int(now_ms))

@@ -48,7 +48,7 @@ end
 local function known_code(record, digest)
   local known = redis.pcall('HGET', record, 'digest')
   if type(known) == 'table' then return WRONG_TYPE end
-  return known == digest and SAME or CONFLICT
+  return (known or '') == digest and SAME or CONFLICT
 end
 
 -- Whether another job has the unique key of this one: then its id is the answer.
@@ -62,14 +62,19 @@ end
 -- Returns false where it came too late.
 local function accept_with(options, id, digest, payload)
   local feed = options:find('\n', 1, true)
-  local said, record_more = {}, {}
+  local said, record_more = {}, {'enqueued_ms', enqueued_ms}
   for name, number in options:sub(1, feed - 1):gmatch('([%a_]+)=(%d+)') do said[name] = number end
   if said.not_after_ms and now_ms > tonumber(said.not_after_ms) then return false end
-  local fields = {'v', '1', 'id', id, 'client', client, 'payload', payload}
+  local fields = {'id', id, 'client', client, 'payload', payload}
   local function add(name, value)
     fields[#fields + 1] = name
     fields[#fields + 1] = value
   end
+  local function remember(name, value)
+    record_more[#record_more + 1] = name
+    record_more[#record_more + 1] = value
+  end
+  if digest ~= '' then remember('digest', digest) end
   if feed < #options then add('headers', options:sub(feed + 1)) end
   local unique, for_ms = unique_key_of(options), tonumber(said.unique_for_ms) or 0
   if unique then  -- whoever is given this job's id must find its outcome
@@ -81,19 +86,18 @@ local function accept_with(options, id, digest, payload)
   if said.expires_in_ms then
     local expires_ms = int(now_ms + tonumber(said.expires_in_ms))
     add('expires_ms', expires_ms)
-    record_more = {'expires_ms', expires_ms}
+    remember('expires_ms', expires_ms)
   end
   local due_ms = tonumber(said.due_ms) or now_ms + (tonumber(said.delay_ms) or 0)
   local record = job_key(id)
   if due_ms > now_ms then
     add('enqueued_ms', enqueued_ms)
-    call('HSET', record, 'v', '1', 'digest', digest, 'enqueued_ms', enqueued_ms, unpack(record_more))
+    call('HSET', record, unpack(record_more))
     park(id, fields, due_ms)
     soonest_ms = math.min(soonest_ms or due_ms, due_ms)
   else
     local entry = call('XADD', main, '*', unpack(fields))
-    call('HSET', record, 'v', '1', 'state', 'queued', 'entry', 'main:' .. entry, 'digest', digest,
-      'enqueued_ms', enqueued_ms, unpack(record_more))
+    call('HSET', record, 'entry', 'main:' .. entry, 'state', 'queued', unpack(record_more))
     wakes = true
   end
   if unique then take_key(unique, id, for_ms) end
@@ -132,9 +136,13 @@ for i = 1, count do
     end
     local code, options = NEW, ARGV[a + 4]
     if options == '' then
-      local entry = call('XADD', main, '*', 'v', '1', 'id', id, 'client', client, 'payload', ARGV[a + 3])
-      call('HSET', record, 'v', '1', 'state', 'queued', 'entry', 'main:' .. entry, 'digest', digest,
-        'enqueued_ms', enqueued_ms)
+      local entry = call('XADD', main, '*', 'id', id, 'client', client, 'payload', ARGV[a + 3])
+      if digest == '' then
+        call('HSET', record, 'entry', 'main:' .. entry, 'state', 'queued', 'enqueued_ms', enqueued_ms)
+      else
+        call('HSET', record, 'entry', 'main:' .. entry, 'state', 'queued', 'enqueued_ms', enqueued_ms,
+          'digest', digest)
+      end
       wakes = true
     elseif not accept_with(options, id, digest, ARGV[a + 3]) then
       code = LATE
