@@ -8,6 +8,7 @@ from tests.conformance.bench import DEAD_MAX_LENGTH, LIMIT_MS, LONG_MS, OK, TTL_
 
 from microbatch.common import scripts
 from microbatch.common.codec import encode
+from microbatch.common.schedule import Definition, Schedule
 from microbatch.common.scripts import BatchFacts, Call, CrashTerms, Fault, Outcome
 
 if TYPE_CHECKING:
@@ -135,6 +136,31 @@ async def to_read_letters(bench: Bench) -> Call[Any]:
     return scripts.dead_letters(bench.keys)
 
 
+def _definition(every_s: float = 3_600) -> Definition:
+    return Schedule("s", queue="q", every_s=every_s).definition()
+
+
+async def to_put_a_schedule(bench: Bench) -> Call[Any]:
+    return scripts.schedule_put(bench.keys, "s", _definition(), source="code")
+
+
+async def to_read_schedules(bench: Bench) -> Call[Any]:
+    await bench.run(await to_put_a_schedule(bench))
+    return scripts.schedules(bench.keys)
+
+
+async def to_advance_a_schedule(bench: Bench) -> Call[Any]:
+    ((view,),) = (await bench.run(await to_read_schedules(bench)))[1:]
+    tick = await bench.now_ms() + int(LONG_MS)
+    put = [scripts.TickJob(tick, "a", b"\x80")]
+    return scripts.schedule_advance(bench.keys, view, put=put, take_back=[], last_ms=tick, look_ms=tick)
+
+
+async def to_pause_a_schedule(bench: Bench) -> Call[Any]:
+    await bench.run(await to_put_a_schedule(bench))
+    return scripts.schedule_change(bench.keys, "s", "pause")
+
+
 # --- moves: what happens before a late execution ----------------------------------------------------------
 
 
@@ -170,6 +196,23 @@ async def take_the_key(bench: Bench) -> None:
     """Another job got it meanwhile, and runs."""
     await bench.submit(job("z", unique="key"))
     await bench.take("b7", "w7")
+
+
+async def remove_the_schedule(bench: Bench) -> None:
+    await bench.run(scripts.schedule_change(bench.keys, "s", "remove"))
+
+
+async def resume_the_schedule(bench: Bench) -> None:
+    await bench.run(scripts.schedule_change(bench.keys, "s", "resume"))
+
+
+async def put_another_schedule(bench: Bench) -> None:
+    await bench.run(scripts.schedule_put(bench.keys, "s", _definition(7_200), source="code"))
+
+
+async def promote_and_end(bench: Bench) -> None:
+    await bench.make_due("a")
+    await end_the_job(bench)
 
 
 async def purge(bench: Bench) -> None:

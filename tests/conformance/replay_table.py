@@ -254,6 +254,47 @@ ROWS = [
             "delayed, after a purge": Late(stages.purge, [RedriveCode.GONE], delayed=True),
         },
     ),
+    Row(
+        "schedule_put",
+        stages.to_put_a_schedule,
+        "new",
+        "same",
+        {
+            "after it was removed": Late(stages.remove_the_schedule, "new", "the schedule is there again"),
+            "delayed, after another declaration": Late(
+                stages.put_another_schedule, "changed", "the later declaration counts", delayed=True
+            ),
+        },
+    ),
+    Row(
+        "schedules",
+        stages.to_read_schedules,
+        [("s", [])],
+        [("s", [])],
+        {"after it was removed": Late(stages.remove_the_schedule, [])},
+        lambda reply: [(view.name, view.waiting) for view in reply.views],
+    ),
+    Row(
+        "schedule_advance",
+        stages.to_advance_a_schedule,
+        True,
+        False,
+        {
+            "after its job ended": Late(stages.promote_and_end, False),
+            "delayed, after it was changed": Late(stages.put_another_schedule, False, delayed=True),
+            "delayed, after it was removed": Late(stages.remove_the_schedule, False, delayed=True),
+        },
+    ),
+    Row(
+        "schedule_change",
+        stages.to_pause_a_schedule,
+        True,
+        True,
+        {
+            "after it was resumed": Late(stages.resume_the_schedule, True, "it is paused again"),
+            "delayed, after it was removed": Late(stages.remove_the_schedule, False, delayed=True),
+        },
+    ),
     Row("purge_dead", stages.to_purge, 1, 0, {"later": Late(stages.nothing, 0)}),
     Row("dead_letters", stages.to_read_letters, 1, 1, {"later": Late(stages.nothing, 1)}, len),
 ]

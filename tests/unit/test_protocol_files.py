@@ -27,7 +27,7 @@ def _code(text: str) -> str:
 
 
 def test_every_script_has_a_wrapper_of_its_name() -> None:
-    assert len(NAMES) == 18
+    assert len(NAMES) == 22
     for name in NAMES:
         assert callable(getattr(scripts, name))
 
@@ -82,6 +82,7 @@ def test_an_include_comes_once_and_after_what_it_needs(name: str) -> None:
         "withdraw": {"move", "park"},
         "overdue": {"finish", "withdraw", "carried"},
         "unique": {"carried"},
+        "schedule": {"park"},
         "crash": {"finish", "move", "dead"},
     }
     for place, include in enumerate(included):
@@ -128,6 +129,7 @@ def test_the_scripts_build_the_same_keys_as_the_python_side() -> None:
             keys.wake_channel(""),
             keys.reply_channel(""),
             keys.aside(""),
+            keys.schedule(""),
         )
     }
     lua = {suffix for name in NAMES for suffix in re.findall(r"Q \.\. '([^']+)'", load(name).text)}

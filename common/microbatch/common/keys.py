@@ -48,6 +48,10 @@ class QueueKeys:
         """The batches that a worker holds."""
         return f"{self.prefix}batches:{worker}"
 
+    def schedule(self, name: str) -> str:
+        """A schedule's definition and how far it has come."""
+        return f"{self.prefix}schedule:{name}"
+
     def wake_channel(self, worker: str) -> str:
         """Where a worker is told that work waits."""
         return f"{self.prefix}wake:{worker}"
@@ -89,6 +93,11 @@ class QueueKeys:
     def scheduled(self) -> str:
         """Jobs that wait for their time."""
         return f"{self.prefix}scheduled"
+
+    @property
+    def schedules(self) -> str:
+        """Schedules by when a worker is to look at them."""
+        return f"{self.prefix}schedules"
 
     @property
     def dead(self) -> str:

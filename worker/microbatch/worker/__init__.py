@@ -10,6 +10,7 @@ from microbatch.common.errors import (
     ResultMismatch,
     SettingsError,
 )
+from microbatch.common.schedule import Schedule
 from microbatch.common.settings import WorkerSettings
 from microbatch.worker.batch import Batch, BatchReason, BatchResults, Job, Retry
 from microbatch.worker.processor import BatchProcessor, batch_processor
@@ -29,6 +30,7 @@ __all__ = [
     "ProcessorError",
     "ResultMismatch",
     "Retry",
+    "Schedule",
     "SettingsError",
     "Worker",
     "WorkerSettings",

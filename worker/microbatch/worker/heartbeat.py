@@ -172,6 +172,8 @@ class Heartbeat:
             )
         if look.work_waits and agent.claimer.is_idle:
             self._post(agent.bell.ring)
+        if look.schedules_wait:
+            self._post(agent.ticker.look)
         for batch_id in look.orphans:
             released = self._connection.run(release(agent.keys, self._worker_id, batch_id, ran=False))
             log.warning("queue %s: handed %d orphaned jobs back", agent.settings.queue, released.moved)

@@ -26,6 +26,7 @@ from microbatch.worker.ledger import Ledger
 from microbatch.worker.retries import RetryRules, judged
 from microbatch.worker.runner import Runner
 from microbatch.worker.settler import Settler
+from microbatch.worker.ticker import Ticker
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,6 +83,7 @@ class QueueAgent:
             round(settings.result_ttl_s * 1000),
             lambda outcomes, now_ms: judged(outcomes, rules, settings, now_ms=now_ms, spread=_full_jitter),
         )
+        self.ticker = Ticker(parts.connection, self.keys)
         self._claiming: asyncio.Task[None] | None = None
         self._begun: dict[str, Sequence[Entry]] = {}
         self._abandoned = False
@@ -132,6 +134,7 @@ class QueueAgent:
     async def stop_claiming(self) -> None:
         """Let the claim loop end; a claim that is on its way is awaited, and its batch still runs."""
         self.claimer.leave()
+        await self.ticker.stop()
         if self._claiming is not None:
             # Unlike gather, wait leaves the loop alone when we are cancelled: its claim may be on its way.
             await asyncio.wait({self._claiming})

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from microbatch.common.clock import Clock, Deadline, SystemClock
@@ -18,6 +19,7 @@ from microbatch.common.embedded import open_url
 from microbatch.common.errors import AuthenticationFailed, BatchTimeout, ConnectionFailed, ProcessorError
 from microbatch.common.identifiers import new_worker_id
 from microbatch.common.register import Register
+from microbatch.common.schedule import Schedule
 from microbatch.common.settings import WorkerSettings, queue_settings
 from microbatch.common.subscription import Subscription
 from microbatch.worker.heartbeat import Heartbeat
@@ -26,6 +28,7 @@ from microbatch.worker.processor import declared, instance_of
 from microbatch.worker.queue_agent import AgentParts, QueueAgent
 from microbatch.worker.reference import reference_of
 from microbatch.worker.retirement import Retirement
+from microbatch.worker.ticker import by_queue
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -44,13 +47,14 @@ class Worker:
     Use it as `async with Worker([...])`, or blocking as `Worker([...]).run()`.
 
     Args:
-        processors: Decorated functions, `BatchProcessor` classes or instances; one per queue.
+        processors: Decorated functions, `BatchProcessor` classes or instances, one per queue; and the
+            `Schedule`s of these queues.
         settings: What the environment says, where None.
         options: What a command line says per queue; wins over everything else.
         clock: For tests.
 
     Raises:
-        ProcessorError: A processor that cannot be used, or two for one queue.
+        ProcessorError: A processor that cannot be used, two for one queue, or a schedule of another queue.
         SettingsError: A value that cannot be used.
     """
 
@@ -68,7 +72,8 @@ class Worker:
         self.handed_back = 0
         self.drained = True
         self._clock = SystemClock() if clock is None else clock
-        self._processors = [instance_of(candidate) for candidate in processors]
+        schedules = [each for each in processors if isinstance(each, Schedule)]
+        self._processors = [instance_of(each) for each in processors if not isinstance(each, Schedule)]
         if not self._processors:
             raise ProcessorError("a worker needs at least one processor")
         self._queue_settings = [
@@ -82,6 +87,7 @@ class Worker:
         for queue in queues:
             if queues.count(queue) > 1:
                 raise ProcessorError(f"two processors for queue {queue!r}: a worker runs one per queue")
+        self._schedules = by_queue(schedules, queues)
         self._agents: list[QueueAgent] = []
         self._connection: Connection | None = None
         self._register: Register | None = None
@@ -160,6 +166,8 @@ class Worker:
             await self._subscription.add(channel.decode(), timeout_s=patience_s)
         for agent in self._agents:
             await _patiently(deadline, agent.join)
+            # Before the first claim: what was missed while nobody lived is judged before it can be run.
+            await _patiently(deadline, partial(agent.ticker.begin, self._schedules[agent.settings.queue]))
         blocking = BlockingConnection(
             Endpoint(url, self.settings.command_timeout_s, f"microbatch:beat:{self.id}")
         )

@@ -17,6 +17,10 @@ from microbatch.common.scripts.redis_time import redis_time
 from microbatch.common.scripts.redrive import RedriveCode, redrive
 from microbatch.common.scripts.release import Released, release
 from microbatch.common.scripts.run_alone import run_alone
+from microbatch.common.scripts.schedule_advance import TickJob, schedule_advance
+from microbatch.common.scripts.schedule_change import ScheduleAction, schedule_change
+from microbatch.common.scripts.schedule_put import MOST_SCHEDULES, PutAnswer, schedule_put
+from microbatch.common.scripts.schedules import ScheduleView, ScheduleViews, schedules
 from microbatch.common.scripts.script import Call, Script, load
 from microbatch.common.scripts.settle import BatchFacts, Ending, Outcome, SettleCode, settle
 from microbatch.common.scripts.step_aside import step_aside
@@ -26,6 +30,7 @@ from microbatch.common.scripts.takeover import CrashTerms, TakenOver, takeover
 __all__ = [
     "CANCEL_MESSAGE",
     "KEPT_MS",
+    "MOST_SCHEDULES",
     "BatchFacts",
     "Call",
     "ClaimReply",
@@ -40,16 +45,21 @@ __all__ = [
     "Look",
     "NewJob",
     "Outcome",
+    "PutAnswer",
     "QueueStatus",
     "RawLetter",
     "RecordView",
     "RedriveCode",
     "Released",
+    "ScheduleAction",
+    "ScheduleView",
+    "ScheduleViews",
     "Script",
     "SettleCode",
     "SubmitCode",
     "SubmitReply",
     "TakenOver",
+    "TickJob",
     "Watch",
     "await_results",
     "cancel",
@@ -66,6 +76,10 @@ __all__ = [
     "redrive",
     "release",
     "run_alone",
+    "schedule_advance",
+    "schedule_change",
+    "schedule_put",
+    "schedules",
     "settle",
     "step_aside",
     "submit",

@@ -4,7 +4,8 @@
 -- Args:    worker, heartbeat_limit_ms, stale_claim_ms, idle (1 | 0), thorough (1: look at the
 --          types of the keys too | 0), then the ids of the batches it runs
 -- Returns: {work waits (1 | 0), orphaned batch ids, dead workers, ms until the next worker counts as dead unless it
---          beats (-1: nobody), keys that held something else and were set aside}
+--          beats (-1: nobody), keys that held something else and were set aside,
+--          a schedule wants to be looked at (1 | 0)}
 --          orphaned: batches that Redis holds for this worker, older than stale_claim_ms, which it does not run:
 --          the reply of their claim was lost
 -- Atomic because: one look must see one moment. It is a script so that a full server lets it through.
@@ -40,4 +41,6 @@ local dead = redis.call('ZRANGEBYSCORE', Q .. 'workers', '-inf', '(' .. int(now_
 local waits = not watcher and work_is_near() and 1 or 0
 local oldest = redis.call('ZRANGEBYSCORE', Q .. 'workers', int(now_ms - limit_ms), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 local next_dead_ms = oldest[1] ~= worker and tonumber(oldest[2]) - (now_ms - limit_ms) or -1
-return {waits, orphans, dead, next_dead_ms, aside}
+local schedule = redis.pcall('ZRANGE', Q .. 'schedules', 0, 0, 'WITHSCORES')
+local ticks = not schedule.err and schedule[2] and tonumber(schedule[2]) <= now_ms and 1 or 0
+return {waits, orphans, dead, next_dead_ms, aside, ticks}

@@ -25,6 +25,7 @@ class Look:
         dead: Workers without heartbeat.
         next_dead_s: Seconds until another worker counts as dead unless it beats; None: there is no other.
         aside: Keys of the queue, by their last part, that held something else and were set aside.
+        schedules_wait: Whether a schedule wants to be looked at.
     """
 
     work_waits: bool
@@ -32,6 +33,7 @@ class Look:
     dead: list[str]
     next_dead_s: float | None = None
     aside: tuple[str, ...] = ()
+    schedules_wait: bool = False
 
 
 def heartbeat(  # noqa: PLR0913 - all but three by name
@@ -50,11 +52,12 @@ def heartbeat(  # noqa: PLR0913 - all but three by name
 
 
 def _parse(reply: Any) -> Look:
-    waits, orphans, dead, next_dead_ms, aside = reply
+    waits, orphans, dead, next_dead_ms, aside, ticks = reply
     return Look(
         waits == 1,
         [name.decode() for name in orphans],
         [name.decode() for name in dead],
         None if next_dead_ms < 0 else next_dead_ms / 1000,
         tuple(sorted(name.decode() for name in aside)),
+        ticks == 1,
     )

@@ -69,11 +69,20 @@ ROLES: Final = (
         (
             *("join", "claim", "settle", "quarantine", "release"),
             *("heartbeat", "takeover", "step_aside", "run_alone", "queue_status"),
+            *("schedule_put", "schedules", "schedule_advance"),
         ),
         ("sadd", "subscribe:wake"),
     ),
-    Role("observer", ("queue_status", "job_status", "await_results", "dead_letters"), ("smembers",)),
-    Role("operator", ("redrive", "purge_dead", "cancel"), ("smembers",)),
+    Role(
+        "observer",
+        ("queue_status", "job_status", "await_results", "dead_letters", "schedules"),
+        ("smembers",),
+    ),
+    Role(
+        "operator",
+        ("redrive", "purge_dead", "cancel", "schedule_put", "schedule_change", "submit"),
+        ("smembers", "sadd"),
+    ),
 )
 """Who there is. `observer` and `operator` are people with the `microbatch` command: one looks, one acts."""
 

@@ -4,7 +4,8 @@
 local OURS = {
   ['lane:main'] = 'stream', ['lane:front'] = 'stream', ['lane:solo'] = 'stream', ['dead'] = 'stream',
   ['workers'] = 'zset', ['idle'] = 'zset', ['scheduled'] = 'zset', ['tombstones'] = 'set',
-  ['settings'] = 'hash', ['unique'] = 'hash', ['watchers'] = 'hash', ['counters'] = 'hash', ['watcher'] = 'string',
+  ['schedules'] = 'zset', ['settings'] = 'hash', ['unique'] = 'hash', ['watchers'] = 'hash', ['counters'] = 'hash',
+  ['watcher'] = 'string',
 }
 
 local function foreign_keys()
