@@ -1,4 +1,4 @@
-"""Schedules: declared once, one worker of many puts a tick's job, and what was put ahead goes with its schedule."""
+"""Schedules: declared once; one worker of many puts a tick's job; what was put ahead goes with them."""
 
 from __future__ import annotations
 

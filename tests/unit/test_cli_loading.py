@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from microbatch.common.errors import ProcessorError
+from microbatch.common.schedule import Schedule
 from microbatch.console.exits import UsageError
 from microbatch.console.loading import load_processor, show_user_traceback
 from microbatch.worker.processor import BatchProcessor, FunctionProcessor
@@ -178,3 +179,13 @@ def test_a_class_whose_constructor_raises_shows_the_user_s_traceback(
 def test_without_a_frame_of_the_user_nothing_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     show_user_traceback(ValueError("never raised"))
     assert capsys.readouterr().err == ""
+
+
+def test_a_schedule_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "timed_tasks.py").write_text(
+        "from microbatch.worker import Schedule\npoll = Schedule('poll', queue='q', every_s=5)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    found = load_processor("timed_tasks:poll")
+    assert isinstance(found, Schedule)
+    assert found.name == "poll"

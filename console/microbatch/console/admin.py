@@ -16,6 +16,7 @@ from microbatch.common.identifiers import check_queue
 from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
 from microbatch.common.settings import ClientSettings
 from microbatch.console.dead_letters import DeadLetters
+from microbatch.console.schedules import Schedules
 
 if TYPE_CHECKING:
     from microbatch.common.embedded import EmbeddedServer
@@ -98,6 +99,11 @@ class Admin:
             ClientClosed: The client is not open.
         """
         return DeadLetters(self._opened(), queue)
+
+    def schedules(self, queue: str) -> Schedules:
+        """The recurring jobs of a queue; no round trip. Errors as from `dead_letters`."""
+        limit = self._settings.max_queue_length_for(queue)
+        return Schedules(self._opened(), queue, max_queue_length=limit)
 
     def _opened(self) -> Connection:
         if self._connection is None:

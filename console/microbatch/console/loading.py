@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from microbatch.common.errors import ProcessorError
+from microbatch.common.schedule import Schedule
 from microbatch.console.exits import UsageError
 from microbatch.console.terminal import show_traceback
 from microbatch.worker.processor import BatchProcessor, instance_of
@@ -27,12 +28,12 @@ __all__ = ["load_processor", "show_user_traceback"]
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
-def load_processor(spec: str) -> BatchProcessor[Any, Any]:
-    """The processor that `spec` names; the current directory is importable for it.
+def load_processor(spec: str) -> BatchProcessor[Any, Any] | Schedule:
+    """The processor, or the schedule, that `spec` names; the current directory is importable for it.
 
     Raises:
         UsageError: There is none by this name, or the user's code raised; its traceback was shown then.
-        ProcessorError: What it names is no processor.
+        ProcessorError: What it names is neither.
     """
     module_name, attribute = _split(spec)
     here = str(Path.cwd())
@@ -44,6 +45,8 @@ def load_processor(spec: str) -> BatchProcessor[Any, Any]:
         if not hasattr(found, part):
             raise UsageError(f"module {module_name} has no {attribute!r}{_offer(module, attribute)}")
         found = getattr(found, part)
+    if isinstance(found, Schedule):
+        return found
     try:
         return instance_of(found)
     except ProcessorError as error:

@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "microbatch.console.dead_command",
         "look at jobs that failed for good, run or delete them",
     ),
+    "cron": ("microbatch.console.cron_command", "declare, list, pause and run recurring jobs"),
     "doctor": ("microbatch.console.doctor.command", "check a deployment, and say how to mend what is wrong"),
     "server": ("microbatch.console.server_command", "start a Redis-compatible server for development"),
     "config": ("microbatch.console.config_command", "show the settings in force and where each came from"),

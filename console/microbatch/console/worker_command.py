@@ -57,8 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "processors",
         metavar="MODULE:ATTR",
         nargs="+",
-        help="a decorated function, a BatchProcessor class or an instance of one; modules are looked for in "
-        "the current directory too",
+        help="a decorated function, a BatchProcessor class or an instance of one, or a Schedule; modules are "
+        "looked for in the current directory too",
     )
     parser.add_argument(
         "--max-batch-size",
