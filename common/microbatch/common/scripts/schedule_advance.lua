@@ -31,7 +31,7 @@ end
 
 local function put_job(tick, id, headers, expires_ms)
   if redis.call('EXISTS', job_key(id)) == 1 then return end
-  local fields = {'v', '1', 'id', id, 'client', '', 'payload', kept[4], 'headers', headers}
+  local fields = {'id', id, 'client', '', 'payload', kept[4], 'headers', headers}
   for option, number in kept[6]:gmatch('([%a_]+)=(%d+)') do
     fields[#fields + 1] = option
     fields[#fields + 1] = number
@@ -44,7 +44,7 @@ local function put_job(tick, id, headers, expires_ms)
   end
   fields[#fields + 1] = 'enqueued_ms'
   fields[#fields + 1] = int(math.max(now_ms, tonumber(tick)))
-  redis.call('HSET', job_key(id), 'v', '1', 'digest', kept[5], 'enqueued_ms', int(now_ms), unpack(more))
+  redis.call('HSET', job_key(id), 'digest', kept[5], 'enqueued_ms', int(now_ms), unpack(more))
   park(id, fields, tonumber(tick))
   soonest_ms = math.min(soonest_ms or tonumber(tick), tonumber(tick))
   words[#words + 1] = tick .. '/' .. id
