@@ -115,6 +115,7 @@ class Schedule:
         missed: What becomes of ticks that no worker could take for ten seconds: `run_once` (the default) runs
             the latest of them, `run_all` all, `skip` none.
         max_missed: How many `run_all` runs at most, the latest.
+        kind: As in `submit`.
         headers: Travel with each job, beside `schedule` (its name) and `tick` (the moment, a datetime).
         max_attempts: As in `submit`.
         result_ttl_s: As in `submit`.
@@ -136,6 +137,7 @@ class Schedule:
     timezone: str = field(default="UTC", kw_only=True)
     missed: Missed = field(default="run_once", kw_only=True)
     max_missed: int = field(default=100, kw_only=True)
+    kind: str | None = field(default=None, kw_only=True)
     headers: Mapping[str, Any] | None = field(default=None, kw_only=True)
     max_attempts: int | None = field(default=None, kw_only=True)
     result_ttl_s: float | None = field(default=None, kw_only=True)
@@ -168,7 +170,12 @@ class Schedule:
             if value is not None
         ]
         payload = encode(self.payload)
-        headers = encode({**(self.headers or {}), "schedule": self.name})
+        if self.kind is not None and not (isinstance(self.kind, str) and is_name(self.kind)):
+            raise ValueError(
+                f"a kind has 1 to 128 of A-Z a-z 0-9 _ . : - and no others, not {self.kind!r:.80}"
+            )
+        kind = {} if self.kind is None else {"kind": self.kind}
+        headers = encode({**(self.headers or {}), **kind, "schedule": self.name})
         return Definition(
             timetable.encoded(), payload, payload_digest(payload), headers, " ".join(words).encode()
         )

@@ -50,7 +50,7 @@ reached
 """
 _ACTIONS = ("list", "add", "remove", "pause", "resume", "run-now")
 _ONLY_ADD = (
-    *("cron", "every_s", "timezone", "payload", "missed"),
+    *("cron", "every_s", "timezone", "payload", "kind", "missed"),
     *("max_missed", "max_attempts", "result_ttl_s", "expires_in_s"),
 )
 _TITLES = ("QUEUE", "NAME", "RULE", "NEXT (UTC)", "MISSED", "STATE")
@@ -67,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--timezone", metavar="ZONE", help="of the cron expression (default: UTC)")
     group.add_argument("--every-s", metavar="S", type=seconds, help="instead: an interval, 1 s or more")
     group.add_argument("--payload", metavar="JSON", help="what each job carries (default: null)")
+    group.add_argument("--kind", metavar="KIND", help="which of the queue's processors they are for")
     group.add_argument(
         "--missed",
         choices=("skip", "run_once", "run_all"),

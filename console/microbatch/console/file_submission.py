@@ -46,12 +46,13 @@ _OF_THIS_JOB_ONLY = (
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How to submit: to which queue, by when, whether to wait for results, and whether to write JSON."""
+    """How to submit: to which queue and kind, by when, whether to wait for results, and to write JSON."""
 
     queue: str
     deadline: Deadline
     wait: bool
     json: bool
+    kind: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,7 @@ class FileSubmission:
                 parse_json(text.decode("utf-8-sig")),
                 on_full="raise" if left_s is None else "wait",
                 timeout_s=left_s,
+                kind=self._manner.kind,
             )
         except SubmitTimeout as error:
             self.timed_out = True

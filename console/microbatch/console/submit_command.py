@@ -21,9 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, TextIO
 
+    from microbatch.producer import SubmitOptions
+
 __all__ = ["add_arguments", "run"]
 
 PROG = "microbatch submit"
+MOST_HEADERS_BYTES = 1024
 _EPILOG = """\
 examples:
   $ microbatch submit shout '"hello"'                    prints the job's id
@@ -62,6 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--job-id",
         metavar="ID",
         help="the id within the queue; the same id and payload again is the same job",
+    )
+    parser.add_argument(
+        "--kind", metavar="KIND", help="which of the processors that share the queue is to process it"
     )
     parser.add_argument(
         "--unique-key",
@@ -103,14 +109,22 @@ def _check(arguments: argparse.Namespace) -> None:
     if arguments.unique_key is None and arguments.unique_for_s is not None:
         raise UsageError("--unique-for-s goes with --unique-key")
     try:
-        terms_of(
-            {"unique_key": arguments.unique_key, "unique_for_s": arguments.unique_for_s}, max_headers_bytes=0
-        )
+        terms_of(_options(arguments), max_headers_bytes=MOST_HEADERS_BYTES)
         check_queue(arguments.queue)
         if arguments.job_id is not None:
             check_local_id(arguments.job_id)
     except ValueError as error:
         raise UsageError(str(error)) from error
+
+
+def _options(arguments: argparse.Namespace) -> SubmitOptions:
+    return {
+        "on_full": "raise" if arguments.timeout_s is None else "wait",
+        "timeout_s": arguments.timeout_s,
+        "kind": arguments.kind,
+        "unique_key": arguments.unique_key,
+        "unique_for_s": arguments.unique_for_s,
+    }
 
 
 def _payload(text: str) -> Any:
@@ -137,10 +151,7 @@ async def _submit_one(arguments: argparse.Namespace, payload: Any) -> int:
                 arguments.queue,
                 payload,
                 job_id=arguments.job_id,
-                on_full="raise" if arguments.timeout_s is None else "wait",
-                timeout_s=arguments.timeout_s,
-                unique_key=arguments.unique_key,
-                unique_for_s=arguments.unique_for_s,
+                **_options(arguments),
             )
             job_id = job.id
             if arguments.wait:
@@ -170,7 +181,9 @@ async def _submit_file(arguments: argparse.Namespace) -> int:
     to_stdout = arguments.output in (None, "-")
     async with connected(arguments) as client:
         deadline = Deadline.after(arguments.timeout_s, SystemClock())
-        manner = Manner(arguments.queue, deadline, wait=arguments.wait, json=arguments.json)
+        manner = Manner(
+            arguments.queue, deadline, wait=arguments.wait, json=arguments.json, kind=arguments.kind
+        )
         with (
             _output(arguments) as output,
             progress(PROG, total_bytes=lines.size_bytes, results_on_stdout=to_stdout) as advance,

@@ -21,11 +21,13 @@ from microbatch.common.errors import (
     DuplicateJobId,
     MicrobatchError,
     NotReplicated,
+    PayloadError,
     ProtocolError,
     QueueFull,
     SubmitTimeout,
 )
 from microbatch.common.identifiers import check_local_id, local_ids, payload_digest
+from microbatch.common.models import encode_model
 from microbatch.common.register import Register
 from microbatch.common.scripts import JobOptions, NewJob, SubmitCode
 from microbatch.common.stopping import stop
@@ -76,7 +78,10 @@ class Gate:
         Raises:
             PayloadError: The payload cannot travel.
         """
-        data = encode(payload, limit_bytes=self.max_payload_bytes)
+        try:
+            data = encode(payload, limit_bytes=self.max_payload_bytes)
+        except PayloadError as refusal:
+            data = encode_model(payload, refusal, limit_bytes=self.max_payload_bytes)
         return NewJob(local, payload_digest(data) if is_named else b"", data, options)
 
 

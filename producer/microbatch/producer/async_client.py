@@ -96,12 +96,12 @@ class AsyncClient:
         Args:
             queue: The queue's name.
             payload: Any msgpack value: None, bool, int, float, str, bytes, list, dict with str keys, aware
-                datetime.
+                datetime; a pydantic model or a dataclass travels as the dict of its fields.
             job_id: The second half of the job's id; None: a fresh one. The same id with the same payload is
                 the same job, so that a submit can be repeated safely.
-            **options: `on_full`, `timeout_s`, `headers`, `result_ttl_s`, `max_attempts`, `expires_in_s`,
-                `delay_s`, `run_at`, `unique_key`, `unique_for_s`, `durability`: as `SubmitOptions` describes
-                them.
+            **options: `on_full`, `timeout_s`, `kind`, `headers`, `result_ttl_s`, `max_attempts`,
+                `expires_in_s`, `delay_s`, `run_at`, `unique_key`, `unique_for_s`, `durability`: as
+                `SubmitOptions` describes them.
 
         Returns:
             The job's handle; with `unique_key` that of the job that has the key, whoever submitted it.

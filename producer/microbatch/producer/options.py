@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 from urllib.parse import quote
 
 from microbatch.common.codec import encode
+from microbatch.common.identifiers import is_name
 from microbatch.common.scripts import JobOptions
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class SubmitOptions(TypedDict, total=False):
         on_full: What to do where the queue is full: `raise` QueueFull (the default), or `wait` for room.
         timeout_s: How long the whole call may take, in seconds; None: no limit beyond `command_timeout_s` for
             each try. A job that was not accepted by then does not appear later.
+        kind: Which of the processors that share the queue is to process it; None: the one for jobs without a
+            kind. It travels as the header `kind`.
         headers: Small facts that travel with the job (trace ids, tenant); the processor sees them.
         result_ttl_s: How long to keep the result after the job's end, in seconds; 0 keeps no record, so that
             only a client that holds the handle right then gets it; None: the settings', else the worker's.
@@ -51,6 +54,7 @@ class SubmitOptions(TypedDict, total=False):
 
     on_full: OnFull
     timeout_s: float | None
+    kind: str | None
     headers: Mapping[str, Any] | None
     result_ttl_s: float | None
     max_attempts: int | None
@@ -94,9 +98,9 @@ def terms_of(options: SubmitOptions, *, max_headers_bytes: int) -> Terms:
     durability = options.get("durability", "fast")
     if durability not in ("fast", "replicated"):
         raise ValueError(f"durability is 'fast' or 'replicated', not {durability!r}")
-    headers = options.get("headers")
+    headers = _headers(options)
     travelling = JobOptions(
-        headers=encode(dict(headers), limit_bytes=max_headers_bytes) if headers else b"",
+        headers=encode(headers, limit_bytes=max_headers_bytes) if headers else b"",
         ttl_ms=ttl_ms_of(options.get("result_ttl_s")),
         max_attempts=_attempts(options.get("max_attempts")),
         expires_in_ms=_ms("expires_in_s", options.get("expires_in_s")),
@@ -132,6 +136,16 @@ def _attempts(attempts: int | None) -> int | None:
     if attempts is None or (type(attempts) is int and 1 <= attempts <= _MOST_ATTEMPTS):
         return attempts
     raise ValueError(f"max_attempts is {attempts!r}, and may be 1 to {_MOST_ATTEMPTS}")
+
+
+def _headers(options: SubmitOptions) -> dict[str, Any]:
+    headers = dict(options.get("headers") or {})
+    kind = options.get("kind")
+    if kind is not None:
+        if not isinstance(kind, str) or not is_name(kind):
+            raise ValueError(f"a kind has 1 to 128 of A-Z a-z 0-9 _ . : - and no others, not {kind!r:.140}")
+        headers["kind"] = kind
+    return headers
 
 
 def _unique(options: SubmitOptions) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from microbatch.common.codec import encode, encode_error
 from microbatch.common.errors import PayloadError, PayloadTooLarge, ResultMismatch
+from microbatch.common.models import encode_model
 from microbatch.common.scripts import Outcome
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _outcome(entry: Entry, result: Any, max_result_bytes: int) -> Outcome:
     if isinstance(result, BaseException):
         return Outcome(entry, "failed", _encoded(result), cause=result)
     try:
-        return Outcome(entry, "succeeded", encode(result, limit_bytes=max_result_bytes))
+        return Outcome(entry, "succeeded", _encoded_result(result, max_result_bytes))
     except PayloadTooLarge as error:
         return Outcome(entry, "failed", encode_error("ResultTooLarge", str(error)))
     except PayloadError as error:
@@ -85,6 +86,13 @@ def _outcome(entry: Entry, result: Any, max_result_bytes: int) -> Outcome:
     except Exception as error:  # noqa: BLE001 - a dict or a time zone of the user's own may raise anything
         what = f"the result: encoding it raised {describe(error)}"
         return Outcome(entry, "failed", encode_error("PayloadError", what))
+
+
+def _encoded_result(result: Any, limit_bytes: int) -> bytes:
+    try:
+        return encode(result, limit_bytes=limit_bytes)
+    except PayloadError as refusal:
+        return encode_model(result, refusal, limit_bytes=limit_bytes)
 
 
 def describe(error: BaseException) -> str:

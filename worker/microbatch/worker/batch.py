@@ -61,6 +61,12 @@ class Job(Generic[P]):
         return job_id(self.queue, self._entry.local)
 
     @property
+    def kind(self) -> str:
+        """Which kind of job it is, as submitted with `kind=`; empty where it was submitted without."""
+        kind = self.headers.get("kind", "")
+        return kind if isinstance(kind, str) else ""
+
+    @property
     def attempt(self) -> int:
         """Which run of the job this is, from 1."""
         return self._entry.attempt

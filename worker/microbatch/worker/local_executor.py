@@ -16,6 +16,7 @@ from microbatch.common.errors import ProcessorError, ResultMismatch
 from microbatch.worker.answers import describe, failures, outcomes
 from microbatch.worker.batch import Retry
 from microbatch.worker.executor import BatchLost, Run
+from microbatch.worker.fitting import fitting_of
 from microbatch.worker.processor import BatchProcessor
 from microbatch.worker.threads import ProcessorExit, SlotThreads
 
@@ -47,6 +48,7 @@ class LocalExecutor:
         self._processor = processor
         self._settings = settings
         self._on_stuck = on_stuck
+        self._fitting = fitting_of(processor)
         self._threads = SlotThreads(f"microbatch-{processor.queue}", settings.concurrency)
 
     async def setup(self) -> None:
@@ -64,6 +66,13 @@ class LocalExecutor:
 
     async def execute(self, batch: Batch[Any], entries: Sequence[Entry]) -> Run:
         """Call the processor; raises nothing but `BatchLost`, and when it is cancelled itself."""
+        if self._fitting is None:
+            return await self._execute(batch, entries)
+        fit = self._fitting.fit(batch, entries)
+        run = await self._execute(fit.batch, fit.entries) if fit.entries else Run([], "clean")
+        return Run(fit.merged(run.outcomes), run.ending)
+
+    async def _execute(self, batch: Batch[Any], entries: Sequence[Entry]) -> Run:
         name, size = self._processor.name, len(batch)
         try:
             answer = await self._answer(batch)

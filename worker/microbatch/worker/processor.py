@@ -11,7 +11,7 @@ import typing
 from typing import Any, Generic, TypeVar
 
 from microbatch.common.errors import ProcessorError
-from microbatch.common.identifiers import check_queue
+from microbatch.common.identifiers import check_queue, is_name
 from microbatch.common.queue_settings import RESOLVED, QueueOverrides
 from microbatch.worker.batch import Batch, BatchResults
 
@@ -36,7 +36,8 @@ R = TypeVar("R")
 DECLARABLE = RESOLVED
 """What a processor may declare for its queue; anything else comes from the settings."""
 
-_IN_CODE_ONLY = ("retry_on", "give_up_on")
+_EXCEPTIONS = ("retry_on", "give_up_on")
+_IN_CODE_ONLY = ("kind", "validate", *_EXCEPTIONS)
 ExceptionTypes = type[BaseException] | tuple[type[BaseException], ...]
 
 
@@ -60,6 +61,11 @@ class BatchProcessor(Generic[P, R]):
         executor: `"thread"` (in the worker's process) or `"process"` (in child processes); None: the
             settings.
         max_batches_per_child: Batches after which a child process is replaced; None: the settings.
+        kind: Which jobs of the queue it is for, where several processors share it: those that were submitted
+            with this `kind`; empty: those without one.
+        validate: Whether payloads are validated against the annotation (`list[Model]`, `Batch[Model]`) and
+            come as what it names; one that does not fit fails alone, `PayloadInvalid`. None: where it names a
+            pydantic model, a dataclass or a typed dict, and where there is a `kind`.
         retry_on: The exceptions that are worth another run, where `max_attempts` allows one; default: all.
         give_up_on: The exceptions that are never worth one, although `retry_on` names them; default: none.
     """
@@ -77,6 +83,8 @@ class BatchProcessor(Generic[P, R]):
     batch_timeout_s: float | None = None
     executor: Executor | None = None
     max_batches_per_child: int | None = None
+    kind: str = ""
+    validate: bool | None = None
     retry_on: ExceptionTypes = (Exception,)
     give_up_on: ExceptionTypes = ()
 
@@ -144,7 +152,8 @@ class FunctionProcessor(BatchProcessor[P, R]):
         return getattr(self.function, "__name__", "function")
 
     def __repr__(self) -> str:
-        return f"<batch_processor {self.name} queue={self.queue}>"
+        kind = f" kind={self.kind}" if self.kind else ""
+        return f"<batch_processor {self.name} queue={self.queue}{kind}>"
 
 
 def batch_processor(
@@ -160,7 +169,8 @@ def batch_processor(
         queue: Whose jobs it processes.
         max_batch_size: The most jobs of a call; None leaves it to the settings.
         max_wait_ms: How long the oldest job may wait for others, in milliseconds; None: the settings.
-        **options: `concurrency`, `max_attempts`, `retry_on` and the others of `BatchProcessor`, as there.
+        **options: `kind`, `concurrency`, `max_attempts`, `retry_on` and the others of `BatchProcessor`, as
+            there.
 
     Raises:
         ProcessorError: A wrong queue name, an unknown option, or a function that takes no batch.
@@ -214,7 +224,14 @@ def _check(processor: BatchProcessor[Any, Any]) -> None:
     except ValueError as error:
         raise ProcessorError(f"{processor.name}: {error}") from error
     QueueOverrides(**declared(processor))  # type: ignore[arg-type] # that is what it checks
-    for name in _IN_CODE_ONLY:
+    if processor.kind and not (isinstance(processor.kind, str) and is_name(processor.kind)):
+        raise ProcessorError(
+            f"{processor.name}: a kind has 1 to 128 of A-Z a-z 0-9 _ . : - and no others, not "
+            f"{processor.kind!r:.140}"
+        )
+    if processor.validate not in (None, True, False):
+        raise ProcessorError(f"{processor.name}: validate is True, False or None")
+    for name in _EXCEPTIONS:
         if not _are_exception_types(getattr(processor, name)):
             raise ProcessorError(f"{processor.name}: {name} must be an exception type or a tuple of them")
     if type(processor).process is BatchProcessor.process:

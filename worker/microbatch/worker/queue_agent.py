@@ -23,9 +23,9 @@ from microbatch.worker.bell import Bell
 from microbatch.worker.claimer import Claimer
 from microbatch.worker.executor import BatchLost
 from microbatch.worker.ledger import Ledger
-from microbatch.worker.retries import RetryRules, judged
-from microbatch.worker.runner import Runner
+from microbatch.worker.retries import judged
 from microbatch.worker.settler import Settler
+from microbatch.worker.switchboard import runner_of
 from microbatch.worker.ticker import Ticker
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
     from microbatch.common.connection import Connection
     from microbatch.common.entry import Entry
     from microbatch.common.register import Register
-    from microbatch.common.settings import QueueSettings, WorkerSettings
+    from microbatch.common.settings import WorkerSettings
     from microbatch.worker.isolation import Isolation
-    from microbatch.worker.processor import BatchProcessor
     from microbatch.worker.retirement import Retirement
+    from microbatch.worker.roster import Post
 
 __all__ = ["AgentParts", "QueueAgent"]
 
@@ -62,12 +62,11 @@ class AgentParts:
 class QueueAgent:
     """A queue's share of a worker."""
 
-    def __init__(
-        self, parts: AgentParts, processor: BatchProcessor[Any, Any], settings: QueueSettings
-    ) -> None:
+    def __init__(self, parts: AgentParts, post: Post) -> None:
+        settings = post.settings
         self.keys = QueueKeys(settings.queue)
         self.settings = settings
-        self.runner = Runner(processor, settings, parts.retirement.stuck)
+        self.runner = runner_of(post.processors, settings, parts.retirement.stuck)
         self.bell = Bell()
         self.ledger = Ledger(settings.concurrency, self.bell.ring, parts.isolation)
         parts.isolation.on_open(self.bell.ring)
@@ -75,7 +74,7 @@ class QueueAgent:
             parts.connection, parts.worker_id, settings, self.ledger, self.bell, self._begin
         )
         self._parts = parts
-        rules = RetryRules.of(processor.retry_on, processor.give_up_on)
+        rules = self.runner.rules
         self._settler = Settler(
             parts.connection,
             self.keys,
@@ -83,7 +82,7 @@ class QueueAgent:
             round(settings.result_ttl_s * 1000),
             lambda outcomes, now_ms: judged(outcomes, rules, settings, now_ms=now_ms, spread=_full_jitter),
         )
-        self.ticker = Ticker(parts.connection, self.keys)
+        self.ticker = Ticker(parts.connection, self.keys, post.schedules)
         self._claiming: asyncio.Task[None] | None = None
         self._begun: dict[str, Sequence[Entry]] = {}
         self._abandoned = False
@@ -159,7 +158,7 @@ class QueueAgent:
                 task.cancel()
             if tasks:
                 _, stuck = await asyncio.wait(tasks, timeout=CANCEL_GRACE_S)
-                self._abandoned = bool(stuck) or not self.runner.processor.is_async
+                self._abandoned = bool(stuck) or self.runner.may_stick
         return moved
 
     async def _release_all(self) -> int:

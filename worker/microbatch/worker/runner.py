@@ -114,6 +114,16 @@ class Runner:
                 known = []
 
     @property
+    def rules(self) -> RetryRules:
+        """Which exceptions are worth another run."""
+        return RetryRules.of(self.processor.retry_on, self.processor.give_up_on)
+
+    @property
+    def may_stick(self) -> bool:
+        """Whether a call may outlast its cancellation."""
+        return not self.processor.is_async
+
+    @property
     def blocks_loop(self) -> bool:
         """Whether a call that hangs may hang the event loop."""
         return self.processor.is_async and self._settings.executor != "process"
@@ -149,9 +159,8 @@ class Runner:
 
     def _asked_again(self, outcome: Outcome) -> Outcome:
         """The same failure as if the processor had raised `Retry`, unless it is one to give up on."""
-        rules = RetryRules.of(self.processor.retry_on, self.processor.give_up_on)
         cause = outcome.cause
-        if (wish_of(cause, rules) if isinstance(cause, BaseException) else cause) is None:
+        if (wish_of(cause, self.rules) if isinstance(cause, BaseException) else cause) is None:
             return outcome
         return replace(outcome, cause=RetryWish(asked=True))
 

@@ -20,13 +20,13 @@ from microbatch.common.stopping import stop
 from microbatch.worker.tick_plan import plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from microbatch.common.connection import Connection
     from microbatch.common.keys import QueueKeys
     from microbatch.common.scripts import ScheduleView
 
-__all__ = ["Ticker", "by_queue"]
+__all__ = ["Ticker"]
 
 log = logging.getLogger("microbatch.worker")
 AT_ONCE = 256
@@ -38,22 +38,24 @@ class Ticker:
     Args:
         connection: Where they are.
         keys: The queue's keys.
+        declared: The schedules in this worker's code.
     """
 
-    def __init__(self, connection: Connection, keys: QueueKeys) -> None:
+    def __init__(self, connection: Connection, keys: QueueKeys, declared: Sequence[Schedule]) -> None:
         self._connection = connection
         self._keys = keys
+        self._declared = declared
         self._looking: asyncio.Task[None] | None = None
         self._told: set[tuple[str, bytes]] = set()
 
-    async def begin(self, declared: Sequence[Schedule]) -> None:
+    async def begin(self) -> None:
         """Declare this worker's own schedules, and see to all of the queue.
 
         Raises:
             MicrobatchError: Redis cannot be reached or refuses.
             ProcessorError: The queue has too many schedules.
         """
-        for schedule in declared:
+        for schedule in self._declared:
             answer = await self._connection.run(
                 scripts.schedule_put(self._keys, schedule.name, schedule.definition(), source="code")
             )
@@ -129,22 +131,3 @@ class Ticker:
         if version not in self._told:
             self._told.add(version)
             log.error("queue %s: schedule %s is left to others: %s", self._keys.queue, view.name, error)
-
-
-def by_queue(schedules: Iterable[Schedule], queues: Sequence[str]) -> dict[str, list[Schedule]]:
-    """A worker's schedules by queue.
-
-    Raises:
-        ProcessorError: One of a queue for which it does not work, or two of one name.
-    """
-    found: dict[str, list[Schedule]] = {queue: [] for queue in queues}
-    for schedule in schedules:
-        if schedule.queue not in found:
-            raise ProcessorError(
-                f"schedule {schedule.name!r} is of queue {schedule.queue!r}, for which this worker has no "
-                "processor"
-            )
-        if any(schedule.name == other.name for other in found[schedule.queue]):
-            raise ProcessorError(f"two schedules {schedule.name!r} of queue {schedule.queue!r}")
-        found[schedule.queue].append(schedule)
-    return found

@@ -10,25 +10,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from functools import partial
 from typing import TYPE_CHECKING, Self
 
 from microbatch.common.clock import Clock, Deadline, SystemClock
 from microbatch.common.connection import BlockingConnection, Connection, Endpoint, backoff_s
 from microbatch.common.embedded import open_url
-from microbatch.common.errors import AuthenticationFailed, BatchTimeout, ConnectionFailed, ProcessorError
+from microbatch.common.errors import AuthenticationFailed, BatchTimeout, ConnectionFailed
 from microbatch.common.identifiers import new_worker_id
 from microbatch.common.register import Register
-from microbatch.common.schedule import Schedule
-from microbatch.common.settings import WorkerSettings, queue_settings
+from microbatch.common.settings import WorkerSettings
 from microbatch.common.subscription import Subscription
 from microbatch.worker.heartbeat import Heartbeat
 from microbatch.worker.isolation import Isolation
-from microbatch.worker.processor import declared, instance_of
 from microbatch.worker.queue_agent import AgentParts, QueueAgent
-from microbatch.worker.reference import reference_of
 from microbatch.worker.retirement import Retirement
-from microbatch.worker.ticker import by_queue
+from microbatch.worker.roster import posts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -47,14 +43,15 @@ class Worker:
     Use it as `async with Worker([...])`, or blocking as `Worker([...]).run()`.
 
     Args:
-        processors: Decorated functions, `BatchProcessor` classes or instances, one per queue; and the
-            `Schedule`s of these queues.
+        processors: Decorated functions, `BatchProcessor` classes or instances, one per queue or per kind of
+            its jobs; and the `Schedule`s of these queues.
         settings: What the environment says, where None.
         options: What a command line says per queue; wins over everything else.
         clock: For tests.
 
     Raises:
-        ProcessorError: A processor that cannot be used, two for one queue, or a schedule of another queue.
+        ProcessorError: A processor that cannot be used, two for the same jobs, or a schedule of another
+            queue.
         SettingsError: A value that cannot be used.
     """
 
@@ -72,22 +69,7 @@ class Worker:
         self.handed_back = 0
         self.drained = True
         self._clock = SystemClock() if clock is None else clock
-        schedules = [each for each in processors if isinstance(each, Schedule)]
-        self._processors = [instance_of(each) for each in processors if not isinstance(each, Schedule)]
-        if not self._processors:
-            raise ProcessorError("a worker needs at least one processor")
-        self._queue_settings = [
-            queue_settings(each.queue, settings=self.settings, declared=declared(each), cli=options)
-            for each in self._processors
-        ]
-        for each, resolved in zip(self._processors, self._queue_settings, strict=True):
-            if resolved.executor == "process":
-                reference_of(each)  # now, and not when the worker starts
-        queues = [each.queue for each in self._queue_settings]
-        for queue in queues:
-            if queues.count(queue) > 1:
-                raise ProcessorError(f"two processors for queue {queue!r}: a worker runs one per queue")
-        self._schedules = by_queue(schedules, queues)
+        self._posts = posts(processors, self.settings, options)
         self._agents: list[QueueAgent] = []
         self._connection: Connection | None = None
         self._register: Register | None = None
@@ -98,7 +80,7 @@ class Worker:
     @property
     def queues(self) -> list[str]:
         """The queues that it works for."""
-        return [each.queue for each in self._queue_settings]
+        return [post.settings.queue for post in self._posts]
 
     @property
     def heartbeat(self) -> Heartbeat | None:
@@ -146,8 +128,8 @@ class Worker:
         await _patiently(deadline, lambda: self._greet(connection, deadline))
         register = self._register = Register(connection)
         parts = AgentParts(connection, self.id, self.settings, register, Isolation(), self.retirement)
-        for processor, settings in zip(self._processors, self._queue_settings, strict=True):
-            agent = QueueAgent(parts, processor, settings)
+        for post in self._posts:
+            agent = QueueAgent(parts, post)
             await agent.runner.setup()
             self._agents.append(agent)
         channels = {agent.keys.wake_channel(self.id).encode(): agent for agent in self._agents}
@@ -167,7 +149,7 @@ class Worker:
         for agent in self._agents:
             await _patiently(deadline, agent.join)
             # Before the first claim: what was missed while nobody lived is judged before it can be run.
-            await _patiently(deadline, partial(agent.ticker.begin, self._schedules[agent.settings.queue]))
+            await _patiently(deadline, agent.ticker.begin)
         blocking = BlockingConnection(
             Endpoint(url, self.settings.command_timeout_s, f"microbatch:beat:{self.id}")
         )
