@@ -47,7 +47,7 @@ async def test_a_scheduled_job_leaves_the_schedule(bench: Bench, *, delayed: boo
         assert await client.fragments() == [["a", "cancelled", None]]
     record = await bench.record("a")
     assert record["state"] == b"cancelled"
-    assert record.keys().isdisjoint({"parked", "due_ms", "last_error"})
+    assert record.keys().isdisjoint({"parked", "last_error"})
     assert await bench.raw.zcard(bench.keys.scheduled) == 0
     assert isinstance(await bench.claim("b2"), Idle)
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tests.conformance.bench import Bench
 
 NAMES = (
-    *("lane:main", "lane:front", "lane:solo", "dead", "workers", "idle", "scheduled"),
+    *("lane:main", "lane:front", "lane:solo", "dead", "recent", "workers", "idle", "scheduled"),
     *("tombstones", "settings", "watchers", "counters", "unique", "schedules"),
 )
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from microbatch.common.codec import encode, encode_error
 from microbatch.common.dead_letter import DeadLetter, parse_letter
+from microbatch.common.job_update import ErrorFacts
 from microbatch.common.scripts import RawLetter
-from microbatch.common.status import ErrorFacts
 from microbatch.console.dead_report import as_json, as_table, as_text
 from microbatch.console.json_values import json_text
 

@@ -78,7 +78,8 @@ def test_an_include_comes_once_and_after_what_it_needs(name: str) -> None:
     needs = {
         "wake": {"backlog"},
         "finish": {"reply"},
-        "park": {"backlog", "wake"},
+        "park": {"backlog", "wake", "history"},
+        "move": {"history"},
         "withdraw": {"move", "park"},
         "overdue": {"finish", "withdraw", "carried"},
         "unique": {"carried"},

@@ -27,6 +27,7 @@ from microbatch.common.errors import (
     SubmitError,
     SubmitTimeout,
 )
+from microbatch.common.job_update import BatchRecord, BatchSummary, ErrorFacts, JobUpdate, LogLine, Progress
 from microbatch.common.settings import (
     ClientSettings,
     QueueOverrides,
@@ -36,10 +37,12 @@ from microbatch.common.settings import (
     WorkerSettings,
 )
 from microbatch.common.states import JobState
-from microbatch.common.status import ErrorFacts, JobStatus
+from microbatch.common.status import JobStatus
 
 __all__ = [
     "AuthenticationFailed",
+    "BatchRecord",
+    "BatchSummary",
     "BatchTimeout",
     "ClientClosed",
     "ClientSettings",
@@ -54,10 +57,13 @@ __all__ = [
     "JobFailed",
     "JobState",
     "JobStatus",
+    "JobUpdate",
+    "LogLine",
     "MicrobatchError",
     "PayloadError",
     "PayloadTooLarge",
     "ProcessorError",
+    "Progress",
     "ProtocolError",
     "QueueFull",
     "QueueOverrides",

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from microbatch.common.codec import decode
 from microbatch.common.errors import ProtocolError
+from microbatch.common.happenings import parse_error
 from microbatch.common.identifiers import is_name, job_id
-from microbatch.common.status import ErrorFacts, parse_error
+from microbatch.common.job_update import ErrorFacts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -77,6 +77,11 @@ class Entry:
         self.fault = ""
 
     @property
+    def written_ms(self) -> int:
+        """When this entry was written, by Redis's clock: since then it has waited for this delivery."""
+        return _written_ms(self.token.partition(":")[2])
+
+    @property
     def is_suspect(self) -> bool:
         """Whether a worker died while it held this job, so that it is to run alone."""
         return self.token.startswith("solo:")

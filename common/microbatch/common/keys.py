@@ -110,6 +110,11 @@ class QueueKeys:
         return f"{self.prefix}counters"
 
     @property
+    def recent(self) -> str:
+        """The batches that were settled last."""
+        return f"{self.prefix}recent"
+
+    @property
     def unique(self) -> str:
         """Unique keys, and the job that has each."""
         return f"{self.prefix}unique"

@@ -8,37 +8,33 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from microbatch.common.codec import decode
 from microbatch.common.errors import ProtocolError
+from microbatch.common.happenings import (
+    BatchWords,
+    moment,
+    parse_batch,
+    parse_error,
+    parse_happening,
+    parse_progress,
+)
 from microbatch.common.netstrings import read_netstrings
 from microbatch.common.states import JobState
+from microbatch.common.timeline import Story
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from microbatch.common.job_update import BatchRecord, ErrorFacts, JobUpdate, Progress
     from microbatch.common.scripts import JobView
 
-__all__ = ["ErrorFacts", "JobStatus", "PastRun", "parse_error", "parse_status"]
+__all__ = ["JobStatus", "PastRun", "parse_status"]
 
 _PAST = re.compile(rb"past_([1-9][0-9]{0,8})")
-_BATCH = re.compile(r"(\S+) ([0-9]{1,9}) (\S+) ([0-9]{1,15}) (\S+)")
+_REASONS = frozenset({"size", "wait", "recovery", "budget"})
 _PAST_FIELDS = (b"state", b"finished_ms", b"attempts", b"error")
-
-
-@dataclass(frozen=True, slots=True)
-class ErrorFacts:
-    """Why a job failed, as data.
-
-    Attributes:
-        type: The exception's class name, such as `ValueError` or `WorkerLost`.
-        message: `str()` of the exception.
-        traceback: The worker's formatted traceback; empty where there was none.
-    """
-
-    type: str
-    message: str
-    traceback: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +75,10 @@ class JobStatus:
         due_at: When a scheduled job may run; None in every other state.
         run: Which run this is: 1, and one more each time that an operator gave the failed job another.
         history: How the runs before it ended, the first one first.
+        batch: Why it is, or was last, batched as it was; None before the first batch.
+        progress: How far its processor said it is; None where it said nothing.
+        timeline: Every change of its state in this run that is known, the first one first. Of retries and
+            moves the last two dozen are kept.
     """
 
     id: str
@@ -95,19 +95,9 @@ class JobStatus:
     due_at: datetime | None = None
     run: int = 1
     history: tuple[PastRun, ...] = ()
-
-
-def parse_error(value: Any) -> ErrorFacts:
-    """Read a decoded error.
-
-    Raises:
-        ProtocolError: It is not what `codec.encode_error` writes.
-    """
-    fields = value if isinstance(value, dict) else {}
-    kind, message, traceback = (fields.get(name) for name in ("type", "message", "traceback"))
-    if isinstance(kind, str) and isinstance(message, str) and isinstance(traceback, str):
-        return ErrorFacts(kind, message, traceback)
-    raise ProtocolError("a failed job's error is not a map with type, message and traceback")
+    batch: BatchRecord | None = None
+    progress: Progress | None = None
+    timeline: tuple[JobUpdate, ...] = ()
 
 
 def parse_status(job_id: str, view: JobView) -> JobStatus:
@@ -123,43 +113,56 @@ def parse_status(job_id: str, view: JobView) -> JobStatus:
         raise ProtocolError(f"job {job_id} has a record without a valid state") from None
     error = record.get(b"error") if state is JobState.FAILED else None
     last_error = record.get(b"last_error")
-    held = state is JobState.QUEUED and view.worker != ""
-    ran = _Run(view.batch or None, view.batch_size or None, view.claimed_ms or None, view.worker)
-    if not held:
-        ran = _last_run(record)
+    shown = JobState.RUNNING if state is JobState.QUEUED and view.worker else state
+    batch = _batch(view)
+    facts = None if error is None else parse_error(decode(error))
+    story = Story(
+        job_id,
+        shown,
+        view.attempt,
+        _number(record, b"enqueued_ms"),
+        _number(record, b"finished_ms"),
+        [
+            event
+            for event in map(parse_happening, read_netstrings(record.get(b"history", b"")))
+            if event.is_known
+        ],
+        batch,
+        _number(record, b"due_ms") is not None,
+        facts,
+    )
+    steps = story.steps()
+    progress = record.get(b"progress")
     return JobStatus(
         id=job_id,
-        state=JobState.RUNNING if held else state,
+        state=shown,
         attempt=view.attempt,
-        enqueued_at=_moment(_number(record, b"enqueued_ms")),
-        started_at=_moment(ran.started_ms),
-        finished_at=_moment(_number(record, b"finished_ms")),
-        worker=ran.worker,
-        batch_id=ran.batch_id,
-        batch_size=ran.batch_size,
-        error=None if error is None else parse_error(decode(error)),
+        enqueued_at=_moment(story.enqueued_ms),
+        started_at=_moment(batch.started_ms or None) if batch else None,
+        finished_at=_moment(story.finished_ms),
+        worker=batch.worker if batch else view.worker or None,
+        batch_id=batch.batch_id if batch else None,
+        batch_size=batch.size if batch else None,
+        error=facts,
         last_error=None if last_error is None else parse_error(decode(last_error)),
         due_at=_moment(_number(record, b"due_ms")) if state is JobState.SCHEDULED else None,
         run=_number(record, b"run") or 1,
         history=_history(record),
+        batch=story.record(steps),
+        progress=None if progress is None else parse_progress(progress),
+        timeline=steps,
     )
 
 
-class _Run(NamedTuple):
-    batch_id: str | None
-    batch_size: int | None
-    started_ms: int | None
-    worker: str | None
-
-
-def _last_run(record: dict[bytes, bytes]) -> _Run:
-    packed = record.get(b"batch")
-    if packed is None:
-        return _Run(None, None, None, None)
-    match = _BATCH.fullmatch(packed.decode("utf-8", "replace"))
-    if match is None:
-        raise ProtocolError("the record's field batch is not an id, a size, a reason, a time and a worker")
-    return _Run(match[1], int(match[2]), int(match[4]) or None, match[5])
+def _batch(view: JobView) -> BatchWords | None:
+    """The batch that holds the job now, else the one in which it ran last."""
+    if view.worker:
+        if not view.batch:
+            return None
+        reason = view.reason if view.reason in _REASONS else None
+        return BatchWords(view.batch, view.batch_size, reason, view.claimed_ms, view.worker)
+    packed = view.record.get(b"batch")
+    return None if packed is None else parse_batch(packed.decode("utf-8", "replace"))
 
 
 def _history(record: dict[bytes, bytes]) -> tuple[PastRun, ...]:
@@ -193,9 +196,4 @@ def _number(record: dict[bytes, bytes], field: bytes) -> int | None:
 
 
 def _moment(time_ms: int | None) -> datetime | None:
-    if time_ms is None:
-        return None
-    try:
-        return datetime.fromtimestamp(time_ms / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        raise ProtocolError(f"{time_ms} ms is no moment in time") from None
+    return None if time_ms is None else moment(time_ms)

@@ -10,7 +10,9 @@ import argparse
 import math
 from typing import Any
 
-__all__ = ["add_common_options", "connection_options", "seconds"]
+__all__ = ["add_common_options", "connection_options", "count", "seconds"]
+
+MOST_SHOWN = 10_000
 
 
 def add_common_options(parser: argparse.ArgumentParser) -> None:
@@ -50,3 +52,14 @@ def seconds(text: str) -> float:
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
     return value
+
+
+def count(text: str) -> int:
+    """Read how many of something to show.
+
+    Raises:
+        argparse.ArgumentTypeError: It is no such number.
+    """
+    if not text.isdecimal() or not 0 < int(text) <= MOST_SHOWN:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {MOST_SHOWN:,}")
+    return int(text)

@@ -26,6 +26,7 @@ from microbatch.common.errors import (
     SubmitError,
     SubmitTimeout,
 )
+from microbatch.common.job_update import BatchRecord, BatchSummary, ErrorFacts, JobUpdate, LogLine, Progress
 from microbatch.common.settings import ClientSettings
 from microbatch.common.states import JobState
 from microbatch.common.status import JobStatus
@@ -39,11 +40,14 @@ __all__ = [
     "AsyncClient",
     "AsyncJobHandle",
     "AuthenticationFailed",
+    "BatchRecord",
+    "BatchSummary",
     "Client",
     "ClientClosed",
     "ClientSettings",
     "ConnectionFailed",
     "DuplicateJobId",
+    "ErrorFacts",
     "JobCancelled",
     "JobError",
     "JobExpired",
@@ -51,10 +55,13 @@ __all__ = [
     "JobHandle",
     "JobState",
     "JobStatus",
+    "JobUpdate",
+    "LogLine",
     "MicrobatchError",
     "NotReplicated",
     "PayloadError",
     "PayloadTooLarge",
+    "Progress",
     "ProtocolError",
     "QueueFull",
     "ResultNotFound",

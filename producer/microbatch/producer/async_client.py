@@ -18,12 +18,14 @@ from microbatch.common.settings import ClientSettings, redact_url
 from microbatch.producer.bulk import BulkSubmit
 from microbatch.producer.handle import AsyncJobHandle, ticket_of
 from microbatch.producer.mapping import in_order
+from microbatch.producer.recent import recent_batches
 from microbatch.producer.session import Session
 from microbatch.producer.waiting import Harvest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
+    from microbatch.common.job_update import BatchSummary
     from microbatch.common.scripts import QueueStatus
     from microbatch.producer.options import SubmitOptions
 
@@ -257,6 +259,19 @@ class AsyncClient:
         keys, limit_ms = QueueKeys(check_queue(queue)), round(heartbeat_limit_s * 1000)
         call = scripts.queue_status(keys, heartbeat_limit_ms=limit_ms)
         return await self._opened().connection.run(call)
+
+    async def recent_batches(self, queue: str, *, limit: int = 100) -> list[BatchSummary]:
+        """The batches that a queue's workers settled last, the newest first; about a thousand are kept.
+
+        Args:
+            queue: The queue's name.
+            limit: The most of them to read.
+
+        Raises:
+            ConnectionFailed: Redis did not answer in time.
+            ValueError: Not a valid queue name.
+        """
+        return await recent_batches(self._opened().connection, QueueKeys(check_queue(queue)), limit)
 
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open" if self._session else "not open"

@@ -25,6 +25,7 @@ from microbatch.producer.waiting import Harvest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from microbatch.common.job_update import BatchSummary
     from microbatch.common.scripts import QueueStatus
     from microbatch.common.settings import ClientSettings
     from microbatch.producer.options import SubmitOptions
@@ -165,6 +166,10 @@ class Client:
         return self._portal.run(
             lambda client: client.queue_status(queue, heartbeat_limit_s=heartbeat_limit_s)
         )
+
+    def recent_batches(self, queue: str, *, limit: int = 100) -> list[BatchSummary]:
+        """The batches that were settled last; see `AsyncClient.recent_batches`."""
+        return self._portal.run(lambda client: client.recent_batches(queue, limit=limit))
 
     def __repr__(self) -> str:
         return repr(self._portal).replace("Portal", "Client", 1)

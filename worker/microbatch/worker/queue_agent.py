@@ -200,7 +200,9 @@ class QueueAgent:
     async def _process(self, batch_id: str, claimed: Claimed) -> None:
         sorted_ = assemble(self.settings.queue, claimed.entries, claimed.claimed_ms)
         size = len(sorted_.jobs)
-        facts = BatchFacts(self._parts.worker_id, batch_id, claimed.reason, size, claimed.claimed_ms)
+        waited_ms = max(0, claimed.claimed_ms - claimed.entries[0].written_ms) if claimed.entries else 0
+        started_ms = claimed.claimed_ms
+        facts = BatchFacts(self._parts.worker_id, batch_id, claimed.reason, size, started_ms, waited_ms)
         for entry, fault in sorted_.faulty:
             await self._settler.quarantine(facts, entry, fault)
         outcomes = [Outcome(entry, "expired", NIL) for entry in sorted_.expired]

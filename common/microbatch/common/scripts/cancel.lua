@@ -12,6 +12,7 @@
 -- @include wake
 -- @include reply
 -- @include finish
+-- @include history
 -- @include move
 -- @include park
 -- @include withdraw

@@ -13,6 +13,7 @@
 -- @include base
 -- @include backlog
 -- @include wake
+-- @include history
 -- @include park
 local worker, batch = ARGV[1], ARGV[2]
 local max_size, max_wait_us, max_bytes = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])

@@ -12,6 +12,7 @@
 -- @include base
 -- @include backlog
 -- @include wake
+-- @include history
 -- @include park
 -- @include foreign
 local worker, limit_ms, stale_ms, idle = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]

@@ -3,7 +3,7 @@
 -- Keys:    the queue's prefix
 -- Args:    local id, JobLost error (msgpack), ttl_ms
 -- Returns: {} where there is no record; {'foreign'} where the key holds something else; else
---          {record as a flat list, consumer, batch, batch_size, claimed_ms, attempt}
+--          {record as a flat list without its log, consumer, batch, batch_size, claimed_ms, attempt, reason}
 --          consumer is '' where no worker holds the job; attempt counts the runs that began
 -- Atomic because: "running" is derived from the record and the entry together; between two reads the job may
 --          move. A record that is not final and has no entry becomes `failed` with JobLost; one whose deadline
@@ -13,6 +13,7 @@
 -- @include wake
 -- @include reply
 -- @include finish
+-- @include history
 -- @include move
 -- @include park
 -- @include withdraw
@@ -23,26 +24,39 @@ local record = redis.pcall('HGETALL', job_key(id))
 if record.err then return {'foreign'} end
 if #record == 0 then return {} end
 local facts = {}
+
+local function told(all)  -- a log is long, and has a script of its own
+  local kept = {}
+  for i = 1, #all, 2 do
+    if all[i] ~= 'log' then
+      kept[#kept + 1] = all[i]
+      kept[#kept + 1] = all[i + 1]
+    end
+  end
+  return kept
+end
+
+record = told(record)
 for i = 1, #record, 2 do facts[record[i]] = record[i + 1] end
 if conclude(id, facts['state'], facts['entry'] or '', facts['expires_ms'], lost_error, ttl_ms) then
   send_replies()
-  return {redis.call('HGETALL', job_key(id)), '', '', '0', '0', facts['attempt'] or '0'}
+  return {told(redis.call('HGETALL', job_key(id))), '', '', '0', '0', facts['attempt'] or '0', ''}
 end
-if facts['state'] ~= 'queued' then return {record, '', '', '0', '0', facts['attempt'] or '0'} end
+if facts['state'] ~= 'queued' then return {record, '', '', '0', '0', facts['attempt'] or '0', ''} end
 
 local lane, entry_id = split_token(facts['entry'])
 local fields = read_entry(lane, entry_id)
 local attempt = tonumber(fields['attempt']) or 0
 local pending = redis.pcall('XPENDING', lane_key(lane), GROUP, entry_id, entry_id, 1)
-if pending.err or #pending == 0 then return {record, '', '', '0', '0', int(attempt)} end
+if pending.err or #pending == 0 then return {record, '', '', '0', '0', int(attempt), ''} end
 
 local consumer = pending[1][2]
 local held = redis.call('HGETALL', Q .. 'batches:' .. consumer)
 for i = 1, #held, 2 do
-  local claimed_ms, tokens = held[i + 1]:match('^(%d+) %w+ (.+)$')
+  local claimed_ms, reason, tokens = held[i + 1]:match('^(%d+) (%w+) (.+)$')
   if (' ' .. tokens .. ' '):find(' ' .. facts['entry'] .. ' ', 1, true) then
     local _, spaces = tokens:gsub(' ', '')
-    return {record, consumer, held[i], int(spaces + 1), claimed_ms, int(attempt + 1)}
+    return {record, consumer, held[i], int(spaces + 1), claimed_ms, int(attempt + 1), reason}
   end
 end
-return {record, consumer, '', '0', '0', int(attempt + 1)}
+return {record, consumer, '', '0', '0', int(attempt + 1), ''}

@@ -25,6 +25,7 @@ class JobView:
     batch_size: int
     claimed_ms: int
     attempt: int
+    reason: str = ""
 
 
 def job_status(keys: QueueKeys, local: str) -> Call[JobView | None]:
@@ -37,7 +38,7 @@ def _parse(reply: Any) -> JobView | None:
         return None
     if reply[0] == b"foreign":
         raise ProtocolError("the job's key holds something else than a job record")
-    record, worker, batch, batch_size, claimed_ms, attempt = reply
+    record, worker, batch, batch_size, claimed_ms, attempt, reason = reply
     return JobView(
         dict(zip(record[::2], record[1::2], strict=True)),
         worker.decode(),
@@ -45,4 +46,5 @@ def _parse(reply: Any) -> JobView | None:
         int(batch_size),
         int(claimed_ms),
         int(attempt),
+        reason.decode(),
     )

@@ -9,6 +9,7 @@
 -- @include base
 -- @include reply
 -- @include finish
+-- @include history
 -- @include move
 -- @include dead
 local worker, batch, token, id, client = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]

@@ -11,6 +11,7 @@
 -- @include base
 -- @include backlog
 -- @include wake
+-- @include history
 -- @include park
 local REDRIVEN, GONE, NOT_FAILED, WRONG_TYPE, NO_JOB = 0, 1, 2, 3, 4
 local FIELDS_LIMIT = 80  -- `dead` writes no more; more than `unpack` takes must not come in
@@ -48,12 +49,13 @@ local function redrive(letter_id)
     record[5] or facts['dead_error'] or ''})
 
   call('XDEL', Q .. 'dead', letter_id)
-  call('HDEL', job_key(id), 'error', 'finished_ms', 'attempt', 'batch', 'last_error', 'expires_ms')
+  call('HDEL', job_key(id), 'error', 'finished_ms', 'attempt', 'batch', 'last_error', 'expires_ms', 'due_ms',
+    'progress')
   call('PERSIST', job_key(id))
   ensure_lane('main')
   local token = 'main:' .. call('XADD', lane_key('main'), '*', unpack(entry))
   call('HSET', job_key(id), 'entry', token, 'state', 'queued', 'run', int(run + 1),
-    'past_' .. int(run), past)
+    'past_' .. int(run), past, 'history', lengthened('', happening('redriven', '0')))
   if not record[1] then
     call('HSET', job_key(id), 'digest', facts['dead_digest'] or '', 'enqueued_ms', int(now_ms))
   end

@@ -9,6 +9,7 @@
 -- @include base
 -- @include backlog
 -- @include wake
+-- @include history
 -- @include move
 local worker, batch, runs, to_lane, crashes = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
 local batches = Q .. 'batches:' .. worker
@@ -18,12 +19,13 @@ local held = redis.call('HGET', batches, batch)
 if not held then return {0, 0} end
 local claimed_ms, listed = held:match('^(%d+) %w+ (.+)$')
 local moved, left = 0, {}
+local facts = facts_of(batch, worker, held)
 local done = 0
 redis.call('ZREM', Q .. 'idle', worker)
 for token in listed:gmatch('%S+') do
   if done < CHUNK then
     local lane, entry_id = split_token(token)
-    if move(lane, entry_id, to_lane, runs, crashes) then moved = moved + 1 end
+    if move(lane, entry_id, to_lane, runs, crashes, 'handed_back', facts) then moved = moved + 1 end
     done = done + 1
   else
     left[#left + 1] = token

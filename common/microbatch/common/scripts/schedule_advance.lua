@@ -11,6 +11,7 @@
 -- @include base
 -- @include backlog
 -- @include wake
+-- @include history
 -- @include park
 -- @include schedule
 local name, revision, seen_ms, last_ms, look_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]

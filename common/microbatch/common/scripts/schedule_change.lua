@@ -8,6 +8,7 @@
 -- @include base
 -- @include backlog
 -- @include wake
+-- @include history
 -- @include park
 -- @include schedule
 local name, action = ARGV[1], ARGV[2]

@@ -10,6 +10,7 @@
 -- @include base
 -- @include backlog
 -- @include wake
+-- @include history
 -- @include park
 -- @include schedule
 local name, source, limit = ARGV[1], ARGV[7], tonumber(ARGV[8])

@@ -7,6 +7,7 @@
 -- @include base
 -- @include backlog
 -- @include wake
+-- @include history
 -- @include park
 -- @include schedule
 local which, limit = ARGV[1], ARGV[2]

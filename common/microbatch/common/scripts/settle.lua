@@ -3,7 +3,7 @@
 -- Keys:    the queue's prefix
 -- Args:    worker, batch id, reason, batch_size, started_ms, ttl_ms, close (1 where no other call for this batch
 --          follows: until then the batch stays listed, so that a death between two calls strands nobody),
---          dead_max_length, then groups of jobs that share these: lane, client, ending, count; in each per job:
+--          dead_max_length, waited_ms (how long the batch's oldest job had waited), then groups of jobs that share these: lane, client, ending, count; in each per job:
 --          local id, entry id, value
 --          ending: 'state attempt' or 'state attempt number', where state is succeeded, failed or expired and the
 --          number is the time to live of these jobs instead of the default; or state is retry and the number says
@@ -20,14 +20,16 @@
 -- @include wake
 -- @include reply
 -- @include finish
+-- @include history
 -- @include move
 -- @include park
 -- @include dead
 local worker, batch, default_ttl_ms, close = ARGV[1], ARGV[2], ARGV[6], ARGV[7] == '1'
-local facts = table.concat({batch, ARGV[4], ARGV[3], ARGV[5], worker}, ' ')  -- one string for all jobs of the batch
+local facts = table.concat({batch, ARGV[4], ARGV[3], ARGV[5], worker, ARGV[9]}, ' ')  -- one string for all jobs of the batch
 local dead_max_length = ARGV[8]
+local RECENT_LENGTH = '1000'
 local WRITTEN, REPLAY, FINAL, MOVED, WRONG_TYPE = 0, 1, 2, 3, 4
-local FIRST, HEAD, WIDTH, CHUNK = 8, 4, 3, 1000
+local FIRST, HEAD, WIDTH, CHUNK = 9, 4, 3, 1000
 local arguments = #ARGV
 local codes, count, lost, ids = {}, 0, 0, {}
 local kept = {}  -- by job that failed or is retried: the fields of its entry, which goes below
@@ -100,7 +102,9 @@ for lane, entries in pairs(ids) do
     redis.call('XDEL', lane_key(lane), unpack(entries, from, upto))
   end
 end
-if close then redis.call('HDEL', Q .. 'batches:' .. worker, batch) end
+if close and redis.call('HDEL', Q .. 'batches:' .. worker, batch) == 1 then
+  redis.pcall('XADD', Q .. 'recent', 'MAXLEN', '~', RECENT_LENGTH, '*', 'batch', facts)  -- what it held is no reason to fail
+end
 
 local function write(i, id, entry_id, group, value)
   local state, ttl_ms, carried = group.state, group.ttl_ms, kept[i]
@@ -111,7 +115,8 @@ local function write(i, id, entry_id, group, value)
   if state == 'retry' then
     local due_ms = now_ms + tonumber(group.ttl_ms)
     park(id, renewed(entry_id, carried.fields, carried.flat, 1, 0, 1), due_ms,
-      'last_error', value, 'attempt', group.attempt, 'batch', facts)
+      'last_error', value, 'attempt', group.attempt, 'batch', facts,
+      'history', lengthened(history_of(id), happening('retried', group.attempt, facts, value)))
     soonest_ms = math.min(soonest_ms or due_ms, due_ms)
     return
   end

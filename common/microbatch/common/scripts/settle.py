@@ -57,13 +57,23 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class BatchFacts:
-    """What the records of a batch's jobs share. `started_ms` is Redis's time."""
+    """What the records of a batch's jobs share.
+
+    Attributes:
+        worker: Who ran it.
+        batch: Its id.
+        reason: Why it left when it did.
+        size: How many jobs it had.
+        started_ms: When it was claimed, by Redis's clock.
+        waited_ms: How long its oldest job had waited then.
+    """
 
     worker: str
     batch: str
     reason: str
     size: int
     started_ms: int
+    waited_ms: int = 0
 
 
 def settle(
@@ -88,6 +98,7 @@ def settle(
         ttl_ms,
         int(close),
         dead_max_length,
+        facts.waited_ms,
     ]
     said: tuple[str, ...] | None = None
     group: list[Arg] = []

@@ -7,6 +7,7 @@
 -- @include base
 -- @include backlog
 -- @include wake
+-- @include history
 -- @include park
 local worker, leaving = ARGV[1], ARGV[2] == '1'
 local held = 0

@@ -15,6 +15,7 @@
 -- @include base
 -- @include backlog
 -- @include wake
+-- @include history
 -- @include park
 -- @include carried
 -- @include unique

@@ -14,6 +14,7 @@
 -- @include wake
 -- @include reply
 -- @include finish
+-- @include history
 -- @include move
 -- @include dead
 -- @include crash
@@ -32,6 +33,7 @@ local listed = redis.call('HGETALL', batches)
 for i = 1, #listed, 2 do
   local batch, head, tokens = listed[i], listed[i + 1]:match('^(%d+ %w+ )(.+)$')
   local rest, alone = {}, head:find(' alone ', 1, true)
+  local facts = facts_of(batch, dead, listed[i + 1])
   for token in tokens:gmatch('%S+') do
     if done >= CHUNK then
       rest[#rest + 1] = token
@@ -39,11 +41,12 @@ for i = 1, #listed, 2 do
       done = done + 1
       if alone then
         local ending = crashed_alone(token, dead, batch,
-          {max_crashes = max_crashes, error = lost_error, ttl_ms = default_ttl_ms, dead_max_length = dead_max_length})
+          {max_crashes = max_crashes, error = lost_error, ttl_ms = default_ttl_ms, dead_max_length = dead_max_length,
+            facts = facts})
         if ending == 'moved' then moved = moved + 1 elseif ending == 'failed' then failed = failed + 1 end
       else
         local lane, entry_id = split_token(token)
-        if move(lane, entry_id, 'solo', 1, 0) then moved = moved + 1 end
+        if move(lane, entry_id, 'solo', 1, 0, 'taken_over', facts) then moved = moved + 1 end
       end
     end
   end
@@ -63,7 +66,7 @@ for _, lane in ipairs({'main', 'front', 'solo'}) do
       left = left + 1
     else
       done = done + 1
-      if move(lane, row[1], 'solo', 1, 0) then moved = moved + 1 end
+      if move(lane, row[1], 'solo', 1, 0, 'taken_over') then moved = moved + 1 end
     end
   end
 end

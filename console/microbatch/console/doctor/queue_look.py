@@ -29,6 +29,7 @@ TYPES: Final = {
     "tombstones": "set",
     "scheduled": "zset",
     "dead": "stream",
+    "recent": "stream",
     "counters": "hash",
     "watchers": "hash",
 }

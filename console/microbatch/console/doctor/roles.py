@@ -76,7 +76,7 @@ ROLES: Final = (
     Role(
         "observer",
         ("queue_status", "job_status", "await_results", "dead_letters", "schedules"),
-        ("smembers",),
+        ("smembers", "xrevrange"),
     ),
     Role(
         "operator",
@@ -133,7 +133,7 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "xlen": (("XLEN", "{q}lane:main"),),
     "xpending": (("XPENDING", "{q}lane:main", "workers"),),
     "xrange": (("XRANGE", "{q}lane:main", "-", "+"),),
-    "xrevrange": (("XREVRANGE", "{q}dead", "+", "-"),),
+    "xrevrange": (("XREVRANGE", "{q}dead", "+", "-"), ("XREVRANGE", "{q}recent", "+", "-")),
     "xreadgroup": (("XREADGROUP", "GROUP", "workers", "n", "STREAMS", "{q}lane:main", ">"),),
     "xtrim": (("XTRIM", "{q}dead", "MAXLEN", "1"),),
     "zadd": (("ZADD", "{q}workers", "1", "n"),),

@@ -1,6 +1,6 @@
 -- crash: a process died while it ran this job alone. Needs base, reply, finish, move and dead.
 -- Below `max_crashes` such deaths it gets another run, alone again; then it is failed and leaves a dead letter.
--- `terms`: max_crashes, error (msgpack), ttl_ms, dead_max_length. Returns 'moved', 'failed' or nil.
+-- `terms`: max_crashes, error (msgpack), ttl_ms, dead_max_length, facts (of the batch, for its history). Returns 'moved', 'failed' or nil.
 local function crashed_alone(token, worker, batch, terms)
   local lane, entry_id = split_token(token)
   local fields, flat = read_entry(lane, entry_id)
@@ -12,7 +12,7 @@ local function crashed_alone(token, worker, batch, terms)
   local id = fields['id'] or ''
   local live = redis.pcall('HGET', job_key(id), 'entry')
   if crashes < terms.max_crashes or (type(live) == 'string' and live ~= token) then
-    return move(lane, entry_id, 'solo', 1, 1) and 'moved' or nil
+    return move(lane, entry_id, 'solo', 1, 1, 'taken_over', terms.facts) and 'moved' or nil
   end
   drop_entry(lane, entry_id)
   local attempt = int((tonumber(fields['attempt']) or 0) + 1)

@@ -3,6 +3,7 @@
 -- value is set aside (`aside:` and the key's name), where the doctor shows it, and the key is made anew.
 local OURS = {
   ['lane:main'] = 'stream', ['lane:front'] = 'stream', ['lane:solo'] = 'stream', ['dead'] = 'stream',
+  ['recent'] = 'stream',
   ['workers'] = 'zset', ['idle'] = 'zset', ['scheduled'] = 'zset', ['tombstones'] = 'set',
   ['schedules'] = 'zset', ['settings'] = 'hash', ['unique'] = 'hash', ['watchers'] = 'hash', ['counters'] = 'hash',
   ['watcher'] = 'string',

@@ -1,4 +1,4 @@
--- move: give a job a new stream entry in another lane, in one step. Needs base.
+-- move: give a job a new stream entry in another lane, in one step. Needs base and history.
 -- The entry id is the fence: whoever holds the old entry finds that record.entry names another one and
 -- writes nothing. `attempt` counts the runs that began, `crashes` the workers that died running it alone,
 -- `failures` the runs that failed and were to be repeated.
@@ -48,8 +48,18 @@ local function renewed(entry_id, fields, flat, runs, crashes, failures)
   return entry
 end
 
--- Returns the new token, or nil where the job is no longer this entry's (moved or final).
-local function move(lane, entry_id, to_lane, runs, crashes)
+-- The words that name a batch (see the record's field `batch`), from the line that a worker's list has for it.
+local function facts_of(batch, worker, listed)
+  local claimed_ms, reason, tokens = listed:match('^(%d+) (%w+) (.+)$')
+  if not claimed_ms then return nil end
+  if reason == 'alone' or reason == 'chunked' then reason = '-' end
+  local _, spaces = tokens:gsub(' ', '')
+  return batch .. ' ' .. int(spaces + 1) .. ' ' .. reason .. ' ' .. claimed_ms .. ' ' .. worker
+end
+
+-- `why` and `facts` are for the job's history. Returns the new token, or nil where the job is no longer this
+-- entry's (moved or final).
+local function move(lane, entry_id, to_lane, runs, crashes, why, facts)
   local fields, flat = read_entry(lane, entry_id)
   if not fields then
     drop_entry(lane, entry_id)  -- deleted by somebody, yet still pending: it would keep its consumer for ever
@@ -67,6 +77,10 @@ local function move(lane, entry_id, to_lane, runs, crashes)
   drop_entry(lane, entry_id)
   ensure_lane(to_lane)
   local moved = redis.call('XADD', lane_key(to_lane), '*', unpack(entry))
-  if recorded then redis.call('HSET', record, 'entry', to_lane .. ':' .. moved) end
+  if recorded then
+    local attempt = int((tonumber(fields['attempt']) or 0) + 1)
+    redis.call('HSET', record, 'entry', to_lane .. ':' .. moved,
+      'history', lengthened(history_of(id), happening(why, attempt, facts)))
+  end
   return to_lane .. ':' .. moved
 end

@@ -1,4 +1,4 @@
--- park: a job waits in its record for its time. Needs base and wake.
+-- park: a job waits in its record for its time. Needs base, wake and history.
 -- Its entry is gone meanwhile; its fields are kept in the record as netstrings ("5:hello" and so on), so that
 -- whoever promotes it writes the same entry again. The set `scheduled` orders local ids by due time.
 local PROMOTED_JOBS, PROMOTED_BYTES = 256, 1048576
@@ -51,13 +51,14 @@ local function promote_due()
   for _, id in ipairs(due) do
     if bytes >= PROMOTED_BYTES then return end
     call('ZREM', Q .. 'scheduled', id)
-    local record = redis.pcall('HMGET', job_key(id), 'state', 'parked')
+    local record = redis.pcall('HMGET', job_key(id), 'state', 'parked', 'history')
     local fields = not record.err and record[1] == 'scheduled' and record[2] and unpacked(record[2])
     if fields and #fields > 0 then
       bytes = bytes + #record[2]
       call('HDEL', job_key(id), 'parked', 'due_ms')
       local entry = call('XADD', lane_key('main'), '*', unpack(fields))
-      call('HSET', job_key(id), 'state', 'queued', 'entry', 'main:' .. entry)
+      call('HSET', job_key(id), 'state', 'queued', 'entry', 'main:' .. entry,
+        'history', lengthened(record[3] or '', happening('promoted', '0')))
     end
   end
 end

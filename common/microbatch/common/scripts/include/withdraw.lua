@@ -9,7 +9,7 @@ local function withdraw(id, token)
     redis.pcall('ZREM', Q .. 'scheduled', id)
     local parked = unpacked(call('HGET', job_key(id), 'parked') or '') or {}
     for i = 1, #parked, 2 do fields[parked[i]] = parked[i + 1] end
-    call('HDEL', job_key(id), 'parked', 'due_ms')
+    call('HDEL', job_key(id), 'parked')  -- `due_ms` stays: it says that the job was scheduled
     return nil, fields
   end
   local lane, entry_id = split_token(token)
