@@ -25,6 +25,7 @@ class Job:
 
     Attributes:
         payload: Tells it from another submit under the same id.
+        home: The lane that it asked for.
         state: As its record says.
         token: Its live entry; empty where it has none.
         carried: Whether what carries it is still there.
@@ -40,6 +41,7 @@ class Job:
     """
 
     payload: int
+    home: str = "main"
     state: str = "queued"
     token: str = ""
     carried: bool = True
@@ -52,6 +54,16 @@ class Job:
     crashes: int = 0
     written_by: str = ""
     letter: str = ""
+
+    @property
+    def batch_key(self) -> str:
+        return self.home.partition("/")[2]
+
+    def lane(self, kind: str) -> str:
+        """Where it goes when it goes `home`, to the `front`, or `solo`."""
+        if kind == "home":
+            return self.home
+        return f"front/{self.batch_key}" if kind == "front" and self.batch_key else kind
 
     @property
     def is_final(self) -> bool:

@@ -14,6 +14,7 @@ from microbatch.common.scripts import BatchFacts, Call, CrashTerms, Fault, Outco
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from microbatch.common.scripts import NewJob
     from microbatch.common.scripts.settle import Ending
 
 OTHER = encode("another outcome")
@@ -32,6 +33,32 @@ async def to_submit_unique(bench: Bench) -> Call[Any]:
 async def to_claim(bench: Bench) -> Call[Any]:
     await bench.submit("a", "b")
     return scripts.claim(bench.keys, "w1", "b1", max_batch_size=8, max_wait_ms=0, max_batch_bytes=1 << 20)
+
+
+def _keyed(*locals_: str) -> list[NewJob]:
+    return [job(local, batch_key="k", priority=3) for local in locals_]
+
+
+async def to_submit_to_a_lane(bench: Bench) -> Call[Any]:
+    return scripts.submit(bench.keys, "c1", _keyed("a"), max_queue_length=100)
+
+
+async def to_claim_from_a_lane(bench: Bench) -> Call[Any]:
+    await bench.submit(*_keyed("a", "b"))
+    return scripts.claim(bench.keys, "w1", "b1", max_batch_size=8, max_wait_ms=0, max_batch_bytes=1 << 20)
+
+
+async def to_settle_from_a_lane(bench: Bench) -> Call[Any]:
+    await bench.submit(*_keyed("a"))
+    facts = BatchFacts("w1", "b1", "wait", 1, await bench.now_ms())
+    outcomes = [Outcome(entry, "succeeded", OK) for entry in await bench.take("b1")]
+    return scripts.settle(bench.keys, facts, outcomes, ttl_ms=TTL_MS, dead_max_length=DEAD_MAX_LENGTH)
+
+
+async def to_release_to_a_lane(bench: Bench) -> Call[Any]:
+    await bench.submit(*_keyed("a"))
+    await bench.take("b1")
+    return scripts.release(bench.keys, "w1", "b1", ran=True)
 
 
 async def _held(bench: Bench) -> Any:

@@ -105,6 +105,52 @@ ROWS = [
         lambda reply: [entry.local for entry in reply.entries] if isinstance(reply, Claimed) else reply,
     ),
     Row(
+        "submit",
+        stages.to_submit_to_a_lane,
+        None,
+        [1],
+        {
+            "while it runs": Late(lambda bench: bench.take("b1"), [1]),
+            "after its end": Late(stages.end_the_job, [1]),
+        },
+        lambda reply: reply.codes,
+    ),
+    Row(
+        "claim",
+        stages.to_claim_from_a_lane,
+        ["a", "b"],
+        ["a", "b"],
+        {
+            "after the batch was settled": Late(
+                stages.end_the_batch, ["c"], "a batch that nobody runs: " + ORPHAN
+            )
+        },
+        lambda reply: [entry.local for entry in reply.entries] if isinstance(reply, Claimed) else reply,
+    ),
+    Row(
+        "settle",
+        stages.to_settle_from_a_lane,
+        None,
+        [1],
+        {
+            "after its id was used again": Late(stages.end_and_start_anew, [3]),
+            "delayed, after a takeover": Late(stages.hand_over, [3], delayed=True),
+            "delayed, after another worker ended it": Late(stages.hand_over_and_end, [2], delayed=True),
+            "delayed, after a cancel": Late(stages.cancel_it, [2], "its batch is closed", delayed=True),
+        },
+    ),
+    Row(
+        "release",
+        stages.to_release_to_a_lane,
+        (1, 0),
+        (0, 0),
+        {
+            "after another worker ended it": Late(stages.end_the_job, (0, 0)),
+            "delayed, after a takeover": Late(stages.hand_over, (0, 0), delayed=True),
+        },
+        lambda reply: (reply.moved, reply.left),
+    ),
+    Row(
         "settle",
         stages.to_settle("succeeded"),
         None,

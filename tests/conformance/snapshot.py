@@ -29,6 +29,7 @@ class Snapshot:
         letters: Local ids, the oldest letter first.
         records: By local id.
         listed: The batches that each worker holds.
+        side: The side lanes, by name: how many entries each has.
     """
 
     entries: dict[str, str]
@@ -38,12 +39,14 @@ class Snapshot:
     letters: list[str]
     records: dict[str, dict[bytes, bytes]]
     listed: dict[str, set[str]]
+    side: dict[str, int]
 
     @classmethod
     def take(cls, raw: Any, keys: QueueKeys, locals_: Collection[str], workers: Collection[str]) -> Snapshot:
         """Read it."""
         pipe = raw.pipeline(transaction=False)
-        for lane in LANES:
+        lanes = [*LANES, *(lane.decode() for lane in raw.zrange(keys.lanes, 0, -1))]
+        for lane in lanes:
             pipe.xrange(keys.lane(lane))
             pipe.xpending_range(keys.lane(lane), GROUP, "-", "+", MOST)
         pipe.smembers(keys.tombstones)
@@ -55,9 +58,11 @@ class Snapshot:
             pipe.hkeys(keys.batches(worker))
         found = iter(pipe.execute(raise_on_error=False))
         entries, pending = {}, {}
-        for lane in LANES:
+        side = {}
+        for lane in lanes:
             for entry_id, fields in next(found):
                 entries[f"{lane}:{entry_id.decode()}"] = fields[b"id"].decode()
+            side[lane] = sum(token.startswith(f"{lane}:") for token in entries)
             rows = next(found)
             for row in [] if isinstance(rows, Exception) else rows:  # no such group
                 pending[f"{lane}:{row['message_id'].decode()}"] = row["consumer"].decode()
@@ -69,6 +74,7 @@ class Snapshot:
             [fields.get(b"id", b"").decode() for _, fields in next(found)],
             {local: next(found) for local in locals_},
             {worker: {name.decode() for name in next(found)} for worker in workers},
+            {lane: count for lane, count in side.items() if lane not in LANES},
         )
 
     @property

@@ -63,12 +63,12 @@ class Walk(RuleBasedStateMachine):
     def is_live(self, entry: Entry) -> bool:
         return self.jobs[entry.local].token == entry.token
 
-    def requeued(self, locals_: set[str], *, lane: str) -> None:
-        """These jobs have new entries, in that lane."""
+    def requeued(self, locals_: set[str], *, to: str) -> None:
+        """These jobs have new entries, in a lane of that kind."""
         for local in locals_:
             job = self.jobs[local]
             token = self.record(local)[b"entry"].decode()
-            assert token.partition(":")[0] == lane
+            assert token.partition(":")[0] == job.lane(to)
             assert token != job.token
             job.token, job.holder, job.state, job.due = token, "", "queued", False
 
@@ -87,6 +87,7 @@ class Walk(RuleBasedStateMachine):
         self._what_is_pending_is_held_by_the_batch_that_it_was_given_to(seen)
         self._the_counts_add_up(seen)
         self._who_failed_for_good_has_a_letter(seen)
+        assert all(seen.side.values()), "a lane outlived its last job"
 
     def _every_job_is_in_exactly_one_place(self, seen: Snapshot) -> None:
         live = [(local, token) for token, local in seen.entries.items() if token not in seen.tombstones]

@@ -45,26 +45,31 @@ class DailySteps(Walk):
         locals_=st.lists(LOCALS, min_size=2, max_size=8),
         payload=st.sampled_from([0, 0, 0, 1]),
         delayed=st.sampled_from([False, False, True]),
+        priority=st.sampled_from([0, 0, 5, -5]),
+        key=st.sampled_from(["", "", "k", "other"]),
     )
-    def submit(self, locals_: list[str], payload: int, *, delayed: bool) -> None:
-        self._submit(locals_, payload, delayed=delayed)
+    def submit(self, locals_: list[str], payload: int, *, delayed: bool, priority: int, key: str) -> None:
+        home = f"{priority}/{key}" if priority or key else "main"
+        self._submit(locals_, payload, delayed=delayed, home=home)
 
-    def _submit(self, locals_: list[str], payload: int, *, delayed: bool) -> None:
+    def _submit(self, locals_: list[str], payload: int, *, delayed: bool, home: str = "main") -> None:
         expected, fresh = [], set()
         for local in locals_:
             known = self.jobs.get(local)
             if known is None:
-                self.jobs[local] = Job(payload, "scheduled" if delayed else "queued")
+                self.jobs[local] = Job(payload, home, "scheduled" if delayed else "queued")
                 fresh.add(local)
                 expected.append(SubmitCode.NEW)
             else:
                 expected.append(SubmitCode.SAME if known.payload == payload else SubmitCode.CONFLICT)
         delay_ms = LATER_MS if delayed else None
-        jobs = [job(local, payload, delay_ms=delay_ms, expires_in_ms=LATER_MS) for local in locals_]
+        priority, _, key = home.partition("/")
+        more = {} if home == "main" else {"priority": int(priority), "batch_key": key}
+        jobs = [job(local, payload, delay_ms=delay_ms, expires_in_ms=LATER_MS, **more) for local in locals_]
         reply = self.connection.run(submit(KEYS, "c", jobs, max_queue_length=1_000))
         assert (reply.codes or [SubmitCode.NEW] * len(jobs)) == expected
         if not delayed:
-            self.requeued(fresh, lane="main")
+            self.requeued(fresh, to="home")
 
     @rule(
         worker=WORKERS,
@@ -87,12 +92,13 @@ class DailySteps(Walk):
         )
         reply = self.connection.run(call)
         promoted = {local for local, job_ in self.jobs.items() if job_.state == "scheduled" and job_.due}
-        self.requeued(promoted, lane="main")
+        self.requeued(promoted, to="home")
         waiting = self.waiting()
         lanes = {self.jobs[local].token.partition(":")[0] for local in waiting}
         if not isinstance(reply, Claimed):
-            assert not lanes & {"front", "solo"}
-            few = len(waiting) < size or self.look().stale_tombstones
+            assert not any(lane.startswith(("front", "solo")) for lane in lanes)
+            in_main = [local for local in waiting if self.jobs[local].token.startswith("main:")]
+            few = len(in_main) < size or self.look().stale_tombstones
             assert not waiting or (not due and few)
             assert isinstance(reply, Idle) or waiting
             assert isinstance(reply, Idle | Watch)
@@ -103,6 +109,7 @@ class DailySteps(Walk):
         if "solo" in lanes:
             assert len(entries) == 1
         assert len({entry.local for entry in entries}) == len(entries)
+        assert len({self.jobs[entry.local].batch_key for entry in entries}) == 1
         for entry in entries:
             assert entry.token == self.jobs[entry.local].token
             assert entry.crashes == self.jobs[entry.local].crashes
@@ -175,7 +182,7 @@ class DailySteps(Walk):
         )
         assert (reply.moved, reply.left) == (len(moved), 0)
         batch.held = False
-        self.requeued(moved, lane=lane)
+        self.requeued(moved, to=lane)
 
     @precondition(lambda self: self.names(held=False))
     @rule(data=st.data())

@@ -63,7 +63,7 @@ class TroubleSteps(DailySteps):
             error = self.record(local)[b"error"]
             assert decode(error)["type"] == "WorkerLost"
             self.jobs[local].end("failed", error, by="", letter="whole")
-        self.requeued(moved, lane="solo")
+        self.requeued(moved, to="solo")
 
     @rule(local=LOCALS)
     def cancel(self, local: str) -> None:
@@ -143,7 +143,7 @@ class TroubleSteps(DailySteps):
             return
         assert codes == [RedriveCode.REDRIVEN, RedriveCode.GONE][: len(codes)]
         job.redrive()
-        self.requeued({local}, lane="main")
+        self.requeued({local}, to="home")
 
     @precondition(lambda self: any(job.letter for job in self.jobs.values()))
     @rule(everything=st.booleans())

@@ -21,6 +21,7 @@ NO_BOUNDS = "see meaning"
 UNITS = {
     "redis_url": "",
     "max_queue_length": "jobs",
+    "max_batch_keys": "lanes",
     "concurrency": "batches",
     "max_batch_size": "jobs",
     "max_crashes": "workers",

@@ -76,10 +76,13 @@ def test_an_include_comes_once_and_after_what_it_needs(name: str) -> None:
     assert included[0] == "base"
     assert len(included) == len(set(included))
     needs = {
+        "lanes": {"backlog"},
+        "turns": {"lanes"},
+        "carried": {"lanes"},
         "wake": {"backlog"},
         "finish": {"reply"},
         "park": {"backlog", "wake", "history"},
-        "move": {"history"},
+        "move": {"lanes", "history"},
         "withdraw": {"move", "park"},
         "overdue": {"finish", "withdraw", "carried"},
         "unique": {"carried"},
@@ -126,6 +129,7 @@ def test_the_scripts_build_the_same_keys_as_the_python_side() -> None:
             *(getattr(keys, name) for name in vars(QueueKeys) if isinstance(vars(QueueKeys)[name], property)),
             keys.job(""),
             keys.lane(""),
+            keys.ready(""),
             keys.batches(""),
             keys.wake_channel(""),
             keys.reply_channel(""),

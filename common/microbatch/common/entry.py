@@ -34,6 +34,8 @@ class Entry:
         enqueued_ms: When it was first accepted, by Redis's clock.
         headers: The encoded headers, or empty.
         ttl_ms: How long its result is kept; empty leaves it to the worker.
+        priority: Higher goes first.
+        batch_key: Only jobs of one key share a batch; empty: none.
         max_attempts: How many runs it may have; None leaves it to the worker.
         expires_ms: By when it must have been started, by Redis's clock; None: no deadline.
         cancelled: Whether the job was cancelled since it was claimed here.
@@ -43,6 +45,7 @@ class Entry:
 
     __slots__ = (
         "attempt",
+        "batch_key",
         "cancelled",
         "client",
         "crashes",
@@ -55,6 +58,7 @@ class Entry:
         "max_attempts",
         "newer",
         "payload",
+        "priority",
         "token",
         "ttl_ms",
     )
@@ -73,6 +77,8 @@ class Entry:
         self.ttl_ms = ""
         self.max_attempts: int | None = None
         self.expires_ms: int | None = None
+        self.priority = 0
+        self.batch_key = ""
         self.newer = False
         self.fault = ""
 
@@ -153,6 +159,11 @@ def _parse_any(token: str, written_ms: int, fields: list[bytes]) -> Entry:
     entry.ttl_ms = ttl_ms.decode() if _number(ttl_ms) is not None else ""
     entry.max_attempts = _number(named.get(b"max_attempts", b""))
     entry.expires_ms = _number(named.get(b"expires_ms", b""))
+    if b"priority" in named:
+        size = _number(named[b"priority"].removeprefix(b"-")) or 0
+        entry.priority = -size if named[b"priority"].startswith(b"-") else size
+    batch_key = named.get(b"batch_key", b"").decode("ascii", "replace")
+    entry.batch_key = batch_key if is_name(batch_key) else ""
     return entry
 
 

@@ -13,6 +13,7 @@ reach users only as `__cause__`; `redis_errors.py` is the one place that transla
     |-- SubmitError               the job was not accepted
     |   |-- QueueFull
     |   |-- DuplicateJobId
+    |   |-- TooManyBatchKeys
     |   |-- SubmitTimeout         also a TimeoutError; whether it was accepted is unknown
     |   `-- PayloadError          also a ValueError
     |       `-- PayloadTooLarge
@@ -60,6 +61,7 @@ __all__ = [
     "SettingsError",
     "SubmitError",
     "SubmitTimeout",
+    "TooManyBatchKeys",
 ]
 
 
@@ -158,15 +160,19 @@ class QueueFull(SubmitError):
 
 
 class DuplicateJobId(SubmitError):
-    """This job id is taken by a job with another payload.
-
-    Attributes:
-        job_id: The full id, `queue/local`.
-    """
+    """This job id (`job_id`, the full one) is taken by a job with another payload."""
 
     def __init__(self, job_id: str) -> None:
         super().__init__(f"job id {job_id} is taken by a job with another payload")
         self.job_id = job_id
+
+
+class TooManyBatchKeys(SubmitError):
+    """The job would open a lane (a pair of batch key and priority); `queue` has `max_batch_keys` of them."""
+
+    def __init__(self, queue: str) -> None:
+        super().__init__(f"queue {queue!r} has jobs in as many lanes as max_batch_keys allows")
+        self.queue = queue
 
 
 class SubmitTimeout(SubmitError, TimeoutError):

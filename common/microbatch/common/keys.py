@@ -119,6 +119,50 @@ class QueueKeys:
         """Unique keys, and the job that has each."""
         return f"{self.prefix}unique"
 
+    def ready(self, rank: str) -> str:
+        """The side lanes of a rank that are due, by their turn; `aged`: those that starve."""
+        return f"{self.prefix}ready:{rank}"
+
+    @property
+    def lanes(self) -> str:
+        """The side lanes that have jobs, by when their oldest waiting one came."""
+        return f"{self.prefix}lanes"
+
+    @property
+    def forming(self) -> str:
+        """Side lanes whose next batch forms."""
+        return f"{self.prefix}forming"
+
+    @property
+    def held(self) -> str:
+        """Side lanes that a rate limit keeps back, by until when."""
+        return f"{self.prefix}held"
+
+    @property
+    def ageing(self) -> str:
+        """Side lanes that are due and do not starve yet."""
+        return f"{self.prefix}ageing"
+
+    @property
+    def aged(self) -> str:
+        """Side lanes that starve, by rank."""
+        return f"{self.prefix}aged"
+
+    @property
+    def ranks(self) -> str:
+        """The ranks of the side lanes."""
+        return f"{self.prefix}ranks"
+
+    @property
+    def side(self) -> str:
+        """What is counted over all side lanes."""
+        return f"{self.prefix}side"
+
+    @property
+    def limits(self) -> str:
+        """What an operator allows."""
+        return f"{self.prefix}limits"
+
     @property
     def watchers(self) -> str:
         """Clients that wait for jobs which they did not submit."""

@@ -20,7 +20,9 @@ from microbatch.common.settings_bounds import (
     Concurrency,
     Executor,
     ManyBatches,
+    ManyKeys,
     QueueLength,
+    StarvationS,
     TtlS,
     ValueBytes,
     WaitMs,
@@ -43,10 +45,12 @@ class QueueOverrides(BaseModel):
 
     max_batch_size: BatchSize | None = None
     max_wait_ms: WaitMs | None = None
+    max_starvation_s: StarvationS | None = None
     concurrency: Concurrency | None = None
     max_result_bytes: ValueBytes | None = None
     result_ttl_s: TtlS | None = None
     max_queue_length: QueueLength | None = None
+    max_batch_keys: ManyKeys | None = None
     max_attempts: Attempts | None = None
     retry_backoff_s: BackoffS | None = None
     retry_backoff_limit_s: BackoffS | None = None
@@ -71,6 +75,7 @@ class QueueSettings:
     queue: str
     max_batch_size: int
     max_wait_ms: float
+    max_starvation_s: float
     concurrency: int
     max_result_bytes: int
     result_ttl_s: float

@@ -26,8 +26,10 @@ from microbatch.common.settings_bounds import (
     Concurrency,
     Executor,
     ManyBatches,
+    ManyKeys,
     QueueLength,
     RssBytes,
+    StarvationS,
     TtlS,
     ValueBytes,
     WaitMs,
@@ -148,6 +150,11 @@ class ClientSettings(RedisSettings):
         default=1_000_000,
         description="Jobs a queue holds before `QueueFull`. More buffers longer bursts, in Redis memory.",
     )
+    max_batch_keys: ManyKeys = Field(
+        default=100_000,
+        description="Lanes (pairs of batch key and priority) that have jobs before `TooManyBatchKeys`. "
+        "More costs Redis about 2 kB for each.",
+    )
     result_ttl_s: TtlS | None = Field(
         default=None,
         description="How long a result is kept after the job's end; 0 keeps none. Unset: the worker's value.",
@@ -167,6 +174,10 @@ class ClientSettings(RedisSettings):
     def max_queue_length_for(self, queue: str) -> int:
         """The length limit of `queue`: its own, else the process-wide one."""
         return self.overrides_for(queue).max_queue_length or self.max_queue_length
+
+    def max_batch_keys_for(self, queue: str) -> int:
+        """How many lanes with jobs `queue` may have: its own limit, else the process-wide one."""
+        return self.overrides_for(queue).max_batch_keys or self.max_batch_keys
 
     def result_ttl_s_for(self, queue: str) -> float | None:
         """How long to keep results of `queue`: its own, else the process-wide time; `None`: the worker's."""
@@ -189,6 +200,11 @@ class WorkerSettings(RedisSettings):
         default=5.0,
         description="How long a job may wait for company, counted from its submit. More fills batches better "
         "and adds as much latency; 0 dispatches at once.",
+    )
+    max_starvation_s: StarvationS = Field(
+        default=30.0,
+        description="Jobs of a lower priority that have waited this long go as if they had the highest. Less "
+        "bounds their wait, more keeps high priorities undisturbed.",
     )
     max_result_bytes: ValueBytes = Field(
         default=MIB,

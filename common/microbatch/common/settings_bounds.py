@@ -19,8 +19,10 @@ __all__ = [
     "Concurrency",
     "Executor",
     "ManyBatches",
+    "ManyKeys",
     "QueueLength",
     "RssBytes",
+    "StarvationS",
     "TtlS",
     "ValueBytes",
     "WaitMs",
@@ -37,6 +39,8 @@ QueueLength = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Attempts = Annotated[int, Field(ge=1, le=1_000)]
 BackoffS = Annotated[float, Field(ge=0, le=86_400)]
 BatchTimeoutS = Annotated[float, Field(ge=0.01, le=86_400)]
+ManyKeys = Annotated[int, Field(ge=1, le=10_000_000)]
+StarvationS = Annotated[float, Field(ge=0.1, le=86_400)]
 ManyBatches = Annotated[int, Field(ge=1, le=1_000_000_000)]
 RssBytes = Annotated[int, Field(ge=MIB, le=1024 * 1024 * MIB)]
 

@@ -20,6 +20,7 @@ from microbatch.common.errors import (
     ResultTimeout,
     ServerFull,
     SubmitTimeout,
+    TooManyBatchKeys,
 )
 from microbatch.console.json_values import BadJson, json_text, parse_json
 from microbatch.console.outcomes import error_line, result_line
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from microbatch.common.clock import Deadline
     from microbatch.console.job_lines import JobLines
     from microbatch.console.progress import Advance
-    from microbatch.producer import AsyncClient, AsyncJobHandle
+    from microbatch.producer import AsyncClient, AsyncJobHandle, SubmitOptions
 
 __all__ = ["FileSubmission", "Manner"]
 
@@ -37,6 +38,7 @@ _OF_THIS_JOB_ONLY = (
     PayloadError,
     QueueFull,
     DuplicateJobId,
+    TooManyBatchKeys,
     ServerFull,
     JobError,
     ResultTimeout,
@@ -46,13 +48,13 @@ _OF_THIS_JOB_ONLY = (
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How to submit: to which queue and kind, by when, whether to wait for results, and to write JSON."""
+    """How to submit: where, by when, whether to wait or to write JSON, and what is said of every job."""
 
     queue: str
     deadline: Deadline
     wait: bool
     json: bool
-    kind: str | None = None
+    options: SubmitOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +136,13 @@ class FileSubmission:
     async def _submit_one(self, text: bytes) -> AsyncJobHandle | Exception:
         left_s = self._manner.deadline.left_s()
         try:
-            return await self._client.submit(
-                self._manner.queue,
-                parse_json(text.decode("utf-8-sig")),
-                on_full="raise" if left_s is None else "wait",
-                timeout_s=left_s,
-                kind=self._manner.kind,
-            )
+            options: SubmitOptions = {
+                **self._manner.options,
+                "on_full": "raise" if left_s is None else "wait",
+                "timeout_s": left_s,
+            }
+            payload = parse_json(text.decode("utf-8-sig"))
+            return await self._client.submit(self._manner.queue, payload, **options)
         except SubmitTimeout as error:
             self.timed_out = True
             return error

@@ -80,6 +80,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=seconds,
         help="the key is taken for so many seconds at least; otherwise while the job is alive",
     )
+    parser.add_argument(
+        "--priority", metavar="N", type=int, help="higher goes first, -100 to 100 (default: 0)"
+    )
+    parser.add_argument("--batch-key", metavar="KEY", help="only jobs of one key share a batch")
     parser.add_argument("--file", metavar="FILE", help="a file with one JSON payload a line; - is stdin")
     parser.add_argument("--output", metavar="FILE", help="where the answers go; - is stdout (default)")
 
@@ -124,6 +128,8 @@ def _options(arguments: argparse.Namespace) -> SubmitOptions:
         "kind": arguments.kind,
         "unique_key": arguments.unique_key,
         "unique_for_s": arguments.unique_for_s,
+        "priority": arguments.priority,
+        "batch_key": arguments.batch_key,
     }
 
 
@@ -181,9 +187,8 @@ async def _submit_file(arguments: argparse.Namespace) -> int:
     to_stdout = arguments.output in (None, "-")
     async with connected(arguments) as client:
         deadline = Deadline.after(arguments.timeout_s, SystemClock())
-        manner = Manner(
-            arguments.queue, deadline, wait=arguments.wait, json=arguments.json, kind=arguments.kind
-        )
+        options = _options(arguments)
+        manner = Manner(arguments.queue, deadline, wait=arguments.wait, json=arguments.json, options=options)
         with (
             _output(arguments) as output,
             progress(PROG, total_bytes=lines.size_bytes, results_on_stdout=to_stdout) as advance,

@@ -25,6 +25,7 @@ from microbatch.common.errors import (
     SettingsError,
     SubmitError,
     SubmitTimeout,
+    TooManyBatchKeys,
 )
 from microbatch.common.job_update import BatchRecord, BatchSummary, ErrorFacts, JobUpdate, LogLine, Progress
 from microbatch.common.settings import ClientSettings
@@ -72,4 +73,5 @@ __all__ = [
     "SubmitError",
     "SubmitOptions",
     "SubmitTimeout",
+    "TooManyBatchKeys",
 ]

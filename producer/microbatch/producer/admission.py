@@ -25,6 +25,7 @@ from microbatch.common.errors import (
     ProtocolError,
     QueueFull,
     SubmitTimeout,
+    TooManyBatchKeys,
 )
 from microbatch.common.identifiers import check_local_id, local_ids, payload_digest
 from microbatch.common.models import encode_model
@@ -60,6 +61,7 @@ class Gate:
     replicated: Submitter
     defaults: JobOptions
     max_payload_bytes: int
+    max_batch_keys: int
 
     def submitter_for(self, terms: Terms) -> Submitter:
         """Whose flights suit a call: jobs that wait for replicas must not hold the others up."""
@@ -70,7 +72,11 @@ class Gate:
         said = terms.options
         if said is None:
             return self.defaults.encoded()
-        return (said if said.ttl_ms else said._replace(ttl_ms=self.defaults.ttl_ms)).encoded()
+        if not said.ttl_ms:
+            said = said._replace(ttl_ms=self.defaults.ttl_ms)
+        if said.batch_key or said.priority:
+            said = said._replace(max_batch_keys=self.max_batch_keys)
+        return said.encoded()
 
     def new_job(self, local: str, payload: Any, options: bytes, *, is_named: bool = False) -> NewJob:
         """Encode one job; only an id that the caller chose can come with two payloads, and needs a digest.
@@ -191,7 +197,8 @@ class Admission:
         )
         await clock.refresh()
         defaults = JobOptions(ttl_ms=ttl_ms_of(settings.result_ttl_s_for(queue)))
-        return Gate(mailbox, submitter, replicated, defaults, settings.max_payload_bytes)
+        max_batch_keys = settings.max_batch_keys_for(queue)
+        return Gate(mailbox, submitter, replicated, defaults, settings.max_payload_bytes, max_batch_keys)
 
     def _opened(self, queue: str, opening: asyncio.Task[Gate]) -> None:
         del self._opening[queue]
@@ -263,8 +270,11 @@ def refusal(job_id: str, code: SubmitCode, timeout_s: float) -> MicrobatchError:
     """The error of a job that was refused for good."""
     if code is SubmitCode.CONFLICT:
         return DuplicateJobId(job_id)
+    queue = job_id.partition("/")[0]
     if code is SubmitCode.LATE:
-        return SubmitTimeout(job_id.partition("/")[0], timeout_s)
+        return SubmitTimeout(queue, timeout_s)
+    if code is SubmitCode.TOO_MANY_KEYS:
+        return TooManyBatchKeys(queue)
     return ProtocolError(f"the key of job {job_id} holds something else than a job record")
 
 

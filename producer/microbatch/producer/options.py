@@ -23,6 +23,7 @@ OnFull = Literal["raise", "wait"]
 Durability = Literal["fast", "replicated"]
 _MOST_S = 315_360_000
 _MOST_ATTEMPTS = 1_000
+_HIGHEST = 100
 _LONGEST_KEY = 256
 
 
@@ -48,6 +49,9 @@ class SubmitOptions(TypedDict, total=False):
             At most 256 characters. Only for a single job.
         unique_for_s: It has the key at least that many seconds from its acceptance, unless it does not
             succeed. Its outcome is kept as long.
+        priority: Higher goes first, -100 to 100; None: 0. See docs/lanes.md.
+        batch_key: Only jobs of one key share a batch, such as a model's name; letters, digits and `_.:-`, at
+            most 128. None: only jobs without a key do.
         durability: When the job counts as accepted: `fast` (the default), once the primary has it, or
             `replicated`, once `ClientSettings.replicas` replicas have it as well; else `NotReplicated`.
     """
@@ -63,6 +67,8 @@ class SubmitOptions(TypedDict, total=False):
     run_at: datetime | None
     unique_key: str | None
     unique_for_s: float | None
+    priority: int | None
+    batch_key: str | None
     durability: Durability
 
 
@@ -106,6 +112,8 @@ def terms_of(options: SubmitOptions, *, max_headers_bytes: int) -> Terms:
         expires_in_ms=_ms("expires_in_s", options.get("expires_in_s")),
         delay_ms=_ms("delay_s", options.get("delay_s")),
         due_ms=_due_ms(options),
+        priority=_priority(options.get("priority")),
+        batch_key=_batch_key(options.get("batch_key")),
         unique_for_ms=_ms("unique_for_s", options.get("unique_for_s")),
         unique=_unique(options),
     )
@@ -146,6 +154,20 @@ def _headers(options: SubmitOptions) -> dict[str, Any]:
             raise ValueError(f"a kind has 1 to 128 of A-Z a-z 0-9 _ . : - and no others, not {kind!r:.140}")
         headers["kind"] = kind
     return headers
+
+
+def _priority(priority: int | None) -> int | None:
+    if priority is None or (type(priority) is int and -_HIGHEST <= priority <= _HIGHEST):
+        return priority or None
+    raise ValueError(f"priority is {priority!r}, and may be an integer from -{_HIGHEST} to {_HIGHEST}")
+
+
+def _batch_key(key: str | None) -> str:
+    if key is None:
+        return ""
+    if not isinstance(key, str) or not is_name(key):
+        raise ValueError(f"batch_key is 1 to 128 letters, digits and _.:-, not {key!r:.80}")
+    return key
 
 
 def _unique(options: SubmitOptions) -> str:

@@ -84,12 +84,12 @@ class Job(Generic[P]):
     @property
     def priority(self) -> int:
         """Higher goes first; 0 is the default."""
-        return 0
+        return self._entry.priority
 
     @property
     def batch_key(self) -> str | None:
         """Only jobs of one key ride together; None where the producer named none."""
-        return None
+        return self._entry.batch_key or None
 
     @property
     def deadline(self) -> datetime | None:

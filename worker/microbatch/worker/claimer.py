@@ -145,6 +145,7 @@ class Claimer:
             max_batch_size=self._settings.max_batch_size,
             max_wait_ms=self._settings.max_wait_ms,
             max_batch_bytes=MAX_BATCH_BYTES,
+            max_starvation_s=self._settings.max_starvation_s,
         )
 
     async def _sleep(self, reply: Watch | Idle) -> None:

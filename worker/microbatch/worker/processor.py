@@ -48,6 +48,7 @@ class BatchProcessor(Generic[P, R]):
         queue: Whose jobs it processes. Required.
         max_batch_size: The most jobs of a call; None leaves it to the settings.
         max_wait_ms: How long the oldest job may wait for others, in milliseconds; None: the settings.
+        max_starvation_s: How long lower priorities may be passed over, in seconds; None: the settings.
         concurrency: Batches in flight per process; None: the settings.
         max_result_bytes: The largest encoded result; None: the settings.
         result_ttl_s: How long results are kept, in seconds; None: the settings.
@@ -73,6 +74,7 @@ class BatchProcessor(Generic[P, R]):
     queue: str = ""
     max_batch_size: int | None = None
     max_wait_ms: float | None = None
+    max_starvation_s: float | None = None
     concurrency: int | None = None
     max_result_bytes: int | None = None
     result_ttl_s: float | None = None

@@ -10,6 +10,7 @@
 -- was started becomes `expired`: whoever asks, settles it.
 -- @include base
 -- @include backlog
+-- @include lanes
 -- @include wake
 -- @include reply
 -- @include finish

@@ -9,6 +9,7 @@
 -- A worker that runs the job is told on its wake channel: 'cancel' and the entry's token.
 -- @include base
 -- @include backlog
+-- @include lanes
 -- @include wake
 -- @include reply
 -- @include finish

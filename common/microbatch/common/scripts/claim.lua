@@ -1,7 +1,7 @@
 -- claim: take one batch for a free slot, or say how long to wait for one.
 --
 -- Keys:    the queue's prefix
--- Args:    worker, batch id, max_batch_size, max_wait_us, max_batch_bytes
+-- Args:    worker, batch id, max_batch_size, max_wait_us, max_batch_bytes, starvation_ms (absent: 30000)
 -- Returns: {'batch', reason, claimed_ms, lane, plain, others, lane, plain, others ...}
 --          plain: flat, in short: entry id, local id, client, payload, entry id ...; plain jobs on their first run
 --          others: {entry id, fields} as XRANGE gives it; the first entry that is no such job, and all behind it
@@ -12,9 +12,11 @@
 --          entries and reads nothing, so a lost reply loses no job.
 -- @include base
 -- @include backlog
+-- @include lanes
 -- @include wake
 -- @include history
 -- @include park
+-- @include turns
 local worker, batch = ARGV[1], ARGV[2]
 local max_size, max_wait_us, max_bytes = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local batches = Q .. 'batches:' .. worker
@@ -45,9 +47,11 @@ redis.call('ZREM', Q .. 'idle', worker)  -- first write: it frees, so a full ser
 
 local tokens, bytes, answer = {}, 0, {'batch', '', now_ms}
 -- One look at what is rare; each command costs a cold server more than all the Lua here.
-local rare = redis.call('EXISTS', lane_key('solo'), lane_key('front'), Q .. 'tombstones', Q .. 'scheduled') > 0
+local rare = redis.call('EXISTS', lane_key('solo'), lane_key('front'), Q .. 'tombstones', Q .. 'scheduled', LANES) > 0
 local tombstones = rare and tombstone_count() or 0
 if rare then promote_due() end
+local sided = rare and redis.call('EXISTS', LANES) == 1
+local terms = {max_wait_us = max_wait_us, starvation_ms = tonumber(ARGV[6] or 30000), quantum = max_size}
 local cleared = 0  -- tombstoned entries that this call dropped
 local exhausted = false  -- whether the last read took all that its lane had
 
@@ -126,6 +130,30 @@ local function take(lane, room)
   return failed
 end
 
+-- Take from a lane, and book it where lanes take turns.
+local function draw(lane, room)
+  local held_before = #tokens
+  local failed = take(lane, room)
+  local got = #tokens - held_before
+  if is_side(lane) then
+    if got > 0 then redis.call('HINCRBY', SIDE, 'waiting', int(-got)) else tidy_lane(lane, nil) end
+  end
+  if sided then book(lane, got, terms) end
+  return failed
+end
+
+-- What may ride along, due or not.
+local function fill_up(lane)
+  if not sided then
+    if lane ~= 'main' and #tokens < max_size then take('main', max_size - #tokens) end
+    return
+  end
+  for _, mate in ipairs(mates_of(lane)) do
+    if #tokens >= max_size or bytes >= max_bytes then return end
+    draw(mate, max_size - #tokens)
+  end
+end
+
 local function is_watched_by_me()
   local watcher = redis.call('GET', Q .. 'watcher')
   return watcher and watcher:match('^%d+ (.+)$') == worker, watcher
@@ -153,8 +181,8 @@ local function close_main()
   return answer
 end
 
-local function watch_for(wait_us)
-  redis.call('SET', Q .. 'watcher', int(max_size) .. ' ' .. worker, 'PX',
+local function watch_for(wait_us, threshold)
+  redis.call('SET', Q .. 'watcher', int(threshold) .. ' ' .. worker, 'PX',
     int(math.ceil(wait_us / 1000) + tonumber(WAKE_LEASE_MS)))
   return {'watch', math.ceil(wait_us)}
 end
@@ -163,10 +191,31 @@ local function go_idle()
   if cleared >= CLEARED_LIMIT then return {'watch', 0} end  -- there may be more behind them
   local mine, watcher = is_watched_by_me()
   local soon_ms = rare and next_due_ms()
-  if soon_ms and soon_ms < SOON_MS and (mine or not watcher) then return watch_for(soon_ms * 1000) end
+  if soon_ms and soon_ms < SOON_MS and (mine or not watcher) then return watch_for(soon_ms * 1000, 1) end
   if mine then redis.call('DEL', Q .. 'watcher') end
   redis.call('ZADD', Q .. 'idle', int(now_ms), worker)
   return {'idle'}
+end
+
+-- The lane whose turn it is, filled up with what may ride with it; nil where nothing is due.
+local TRIES = 16  -- a lane that somebody emptied by hand is passed over
+local function take_turns(main)
+  call_lanes(terms)
+  for _ = 1, TRIES do
+    local lane = next_lane(main)
+    if not lane then return nil end
+    local failed = draw(lane, max_size)
+    if failed then return failed end
+    if #tokens > 0 then
+      fill_up(lane)
+      if lane:sub(1, 6) ~= 'front/' then return close_main() end
+      close_batch('recovery')
+      wake_for_the_rest()
+      return answer
+    end
+    if lane == 'main' then main = nil end
+  end
+  return nil
 end
 
 -- 1. Suspects run alone.
@@ -185,7 +234,7 @@ if rare and redis.call('XLEN', lane_key('front')) > 0 then
   local failed = take('front', max_size)
   if failed then return failed end
   if #tokens > 0 then
-    if #tokens < max_size then take('main', max_size - #tokens) end
+    fill_up('front')
     close_batch('recovery')
     wake_for_the_rest()
     return answer
@@ -194,7 +243,7 @@ end
 
 -- 3. New jobs: due when enough of them wait, or when the oldest has waited long enough. Where nothing has to
 -- wait, whatever is there is due, and the read alone tells.
-if max_wait_us == 0 and tombstones == 0 then
+if max_wait_us == 0 and tombstones == 0 and not sided then
   local failed = take('main', max_size)
   if failed then return failed end
   if #tokens > 0 then return close_main() end
@@ -219,21 +268,33 @@ end
 if tombstones > 0 and not oldest and waiting == 0 and backlog('front') == 0 and backlog('solo') == 0 then
   redis.call('DEL', Q .. 'tombstones')
 end
+local wait_us, main = nil, nil  -- until the main lane is due, or how it is due
 if oldest then
   local age_us = now_us - entry_ms(oldest[1]) * 1000
   if age_us < 0 and age_us >= -AHEAD_US then age_us = 0 end
   local enough = waiting - tombstones >= max_size
   if enough or age_us >= max_wait_us or age_us < 0 then  -- an id in the future counts as due
-    local failed = take('main', max_size)
-    if failed then return failed end
-    if #tokens > 0 then return close_main() end
+    main = age_us >= terms.starvation_ms * 1000 and 'starved' or 'due'
   else
-    local mine, watcher = is_watched_by_me()
-    if mine or not watcher then
-      local soon_ms = rare and next_due_ms()
-      local wait_us = math.min(max_wait_us - age_us, LOOK_US)
-      return watch_for(soon_ms and math.min(wait_us, soon_ms * 1000) or wait_us)
-    end
+    wait_us = max_wait_us - age_us
+  end
+end
+if sided then
+  local done = take_turns(main)
+  if done then return done end
+  local next_us = next_call_us(max_wait_us)
+  if next_us then wait_us = math.min(wait_us or next_us, next_us) end
+elseif main then
+  local failed = take('main', max_size)
+  if failed then return failed end
+  if #tokens > 0 then return close_main() end
+end
+if wait_us then
+  local mine, watcher = is_watched_by_me()
+  if mine or not watcher then
+    local soon_ms = rare and next_due_ms()
+    wait_us = math.min(wait_us, LOOK_US)
+    return watch_for(soon_ms and math.min(wait_us, soon_ms * 1000) or wait_us, wait_us > max_wait_us and 1 or max_size)
   end
 end
 return go_idle()

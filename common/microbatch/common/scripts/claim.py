@@ -7,12 +7,16 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from microbatch.common.entry import Entry, parse_entry, parse_plain
-from microbatch.common.scripts.script import Call, load
+from microbatch.common.scripts.script import Arg, Call, load
 
 if TYPE_CHECKING:
     from microbatch.common.keys import QueueKeys
 
 __all__ = ["ClaimReply", "Claimed", "Idle", "Watch", "claim"]
+
+
+MAX_STARVATION_S = 30.0
+"""What the script takes where nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +44,20 @@ ClaimReply = Claimed | Watch | Idle
 _IDLE = Idle()
 
 
-def claim(
-    keys: QueueKeys, worker: str, batch: str, *, max_batch_size: int, max_wait_ms: float, max_batch_bytes: int
+def claim(  # noqa: PLR0913 - what the script takes
+    keys: QueueKeys,
+    worker: str,
+    batch: str,
+    *,
+    max_batch_size: int,
+    max_wait_ms: float,
+    max_batch_bytes: int,
+    max_starvation_s: float = MAX_STARVATION_S,
 ) -> Call[ClaimReply]:
     """Take one batch for a free slot, or learn how long to wait for one."""
-    args = (worker, batch, max_batch_size, int(max_wait_ms * 1000), max_batch_bytes)
+    args: tuple[Arg, ...] = (worker, batch, max_batch_size, int(max_wait_ms * 1000), max_batch_bytes)
+    if max_starvation_s != MAX_STARVATION_S:
+        args += (int(max_starvation_s * 1000),)
     return Call(load("claim"), keys.prefix, args, _parse)
 
 

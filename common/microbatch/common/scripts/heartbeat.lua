@@ -11,6 +11,7 @@
 -- Atomic because: one look must see one moment. It is a script so that a full server lets it through.
 -- @include base
 -- @include backlog
+-- @include lanes
 -- @include wake
 -- @include history
 -- @include park

@@ -10,6 +10,7 @@
 --          passed before it was started becomes `expired`.
 -- @include base
 -- @include backlog
+-- @include lanes
 -- @include wake
 -- @include reply
 -- @include finish

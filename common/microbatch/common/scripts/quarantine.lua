@@ -7,6 +7,8 @@
 -- Atomic because: the entry must be in exactly one of the two streams; and where a record names this entry,
 --          its job becomes final in the same step.
 -- @include base
+-- @include backlog
+-- @include lanes
 -- @include reply
 -- @include finish
 -- @include history
@@ -27,4 +29,5 @@ if live == token then
   finish(id, client, 'failed', error_value, ttl_ms, 'attempt', attempt, 'batch', unreasoned(batch, worker))
   send_replies()
 end
+tidy_left_lanes(worker)
 return fields and 1 or 0

@@ -8,6 +8,7 @@
 -- Atomic because: numbers of one moment add up.
 -- @include base
 -- @include backlog
+-- @include lanes
 -- @include foreign
 local limit_ms = tonumber(ARGV[1])
 local length, oldest_ms = 0, nil
@@ -29,9 +30,14 @@ for _, lane in ipairs({'main', 'front', 'solo'}) do
     if not oldest_ms or enqueued < oldest_ms then oldest_ms = enqueued end
   end
 end
+local side_length, side_waiting = side_counts()
+length = length + side_length
+local first_lane = redis.pcall('ZRANGE', LANES, 0, 0, 'WITHSCORES')
+local first_ms = not first_lane.err and tonumber(first_lane[2] or nil)
+if first_ms and first_ms < NOBODY_MS and (not oldest_ms or first_ms < oldest_ms) then oldest_ms = first_ms end
 -- Counting meets every lane.
-local lanes_are_ours = not (is_foreign['lane:main'] or is_foreign['lane:front'] or is_foreign['lane:solo'])
-local waiting = lanes_are_ours and waiting_jobs() or 0
+local is_whole = not (is_foreign['lane:main'] or is_foreign['lane:front'] or is_foreign['lane:solo'])
+local waiting = (is_whole and waiting_jobs() or 0) + side_waiting
 
 -- A key that somebody broke holds nothing of ours; the rest of the queue is still told.
 local function counted(...)

@@ -10,6 +10,7 @@
 -- Attempts and crashes count from the start again, and a deadline that passed does not hold for the new run.
 -- @include base
 -- @include backlog
+-- @include lanes
 -- @include wake
 -- @include history
 -- @include park
@@ -52,8 +53,7 @@ local function redrive(letter_id)
   call('HDEL', job_key(id), 'error', 'finished_ms', 'attempt', 'batch', 'last_error', 'expires_ms', 'due_ms',
     'progress')
   call('PERSIST', job_key(id))
-  ensure_lane('main')
-  local token = 'main:' .. call('XADD', lane_key('main'), '*', unpack(entry))
+  local token = add_entry(lane_of(facts), entry)
   call('HSET', job_key(id), 'entry', token, 'state', 'queued', 'run', int(run + 1),
     'past_' .. int(run), past, 'history', lengthened('', happening('redriven', '0')))
   if not record[1] then
@@ -64,5 +64,5 @@ local function redrive(letter_id)
 end
 
 for i = 1, #ARGV do codes[i] = redrive(ARGV[i]) end
-if redriven > 0 then wake(false) end
+if redriven > 0 then wake(false, redriven) end
 return codes

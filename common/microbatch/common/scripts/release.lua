@@ -2,12 +2,13 @@
 --
 -- Keys:    the queue's prefix
 -- Args:    worker, batch id, runs (1 where the processor had begun, so that its attempt counts; else 0),
---          lane (front; solo for suspects, which run alone next), crashes (1 where the process that ran this batch
+--          lane (front, where each batch key has its own; solo for suspects, which run alone next), crashes (1 where the process that ran this batch
 --          of one has died; else 0)
 -- Returns: {moved, left}  jobs that went back in this call, and jobs that wait for another call
 -- Atomic because: a job leaves its old entry and gets its new one in one step, or two workers run it.
 -- @include base
 -- @include backlog
+-- @include lanes
 -- @include wake
 -- @include history
 -- @include move
@@ -36,5 +37,6 @@ if #left > 0 then
 else
   redis.call('HDEL', batches, batch)
 end
+tidy_left_lanes(worker)
 if moved > 0 then wake(true) end
 return {moved, #left}

@@ -10,6 +10,7 @@
 -- A tick's job waits in the queue's own schedule until its time, which is what makes it exact.
 -- @include base
 -- @include backlog
+-- @include lanes
 -- @include wake
 -- @include history
 -- @include park

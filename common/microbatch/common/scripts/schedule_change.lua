@@ -7,6 +7,7 @@
 -- Ticks that pass while a schedule is paused are not missed: they were not wanted.
 -- @include base
 -- @include backlog
+-- @include lanes
 -- @include wake
 -- @include history
 -- @include park

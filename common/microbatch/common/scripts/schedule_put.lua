@@ -9,6 +9,7 @@
 -- A changed schedule begins anew: its next tick is the first one after now. One that is paused stays so.
 -- @include base
 -- @include backlog
+-- @include lanes
 -- @include wake
 -- @include history
 -- @include park

@@ -6,6 +6,7 @@
 -- Atomic because: a plan is made for one moment of the schedule, its jobs and the clock.
 -- @include base
 -- @include backlog
+-- @include lanes
 -- @include wake
 -- @include history
 -- @include park

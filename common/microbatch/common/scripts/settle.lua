@@ -17,6 +17,7 @@
 -- A job that failed leaves a dead letter; one that is to be retried waits in its record for its time.
 -- @include base
 -- @include backlog
+-- @include lanes
 -- @include wake
 -- @include reply
 -- @include finish
@@ -99,8 +100,10 @@ for lane, entries in pairs(ids) do
   for from = 1, #entries, CHUNK do
     local upto = math.min(from + CHUNK - 1, #entries)
     redis.call('XACK', lane_key(lane), GROUP, unpack(entries, from, upto))
-    redis.call('XDEL', lane_key(lane), unpack(entries, from, upto))
+    local gone = redis.call('XDEL', lane_key(lane), unpack(entries, from, upto))
+    count_out(lane, gone, 0)
   end
+  if is_side(lane) then tidy_lane(lane, worker) end
 end
 if close and redis.call('HDEL', Q .. 'batches:' .. worker, batch) == 1 then
   redis.pcall('XADD', Q .. 'recent', 'MAXLEN', '~', RECENT_LENGTH, '*', 'batch', facts)  -- what it held is no reason to fail

@@ -6,6 +6,7 @@
 -- Atomic because: a wake that was sent to this worker must reach another one, and no second one in between.
 -- @include base
 -- @include backlog
+-- @include lanes
 -- @include wake
 -- @include history
 -- @include park
@@ -21,6 +22,14 @@ for _, lane in ipairs({'main', 'front', 'solo'}) do
     held = held + #pending
     if leaving and #pending == 0 then
       redis.pcall('XGROUP', 'DELCONSUMER', lane_key(lane), GROUP, worker)
+    end
+  end
+end
+if redis.call('EXISTS', LANES) == 1 then
+  local listed = redis.call('HGETALL', Q .. 'batches:' .. worker)
+  for i = 2, #listed, 2 do
+    for lane, entry_id in listed[i]:gmatch('(%S+/%S*):(%d+%-%d+)') do
+      held = held + #redis.call('XRANGE', lane_key(lane), entry_id, entry_id)
     end
   end
 end

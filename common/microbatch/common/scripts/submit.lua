@@ -5,15 +5,18 @@
 --          payload, options
 --          options: '' for none; else words 'name=number' with spaces between them, a line feed, and a msgpack
 --          map of headers, or nothing. Names: ttl_ms, max_attempts, expires_in_ms, delay_ms or due_ms,
---          not_after_ms, unique (any bytes but white space and =) with unique_for_ms
+--          not_after_ms, priority (may be negative), cost, batch_key (a name) with max_batch_keys, unique (any bytes
+--          but white space and =) with unique_for_ms
 -- Returns: count where all were new; else {retry_after_ms, code per job ...}
 --          0 new, 1 the same job (id and payload known), 2 conflict (id known, other payload),
---          3 full, 4 the record's key holds something else, 5 late: after not_after_ms nothing is accepted;
+--          3 full, 4 the record's key holds something else (or the index of the lanes does), 5 late: after
+--          not_after_ms nothing is accepted, 7 its batch key would open more lanes than max_batch_keys;
 --          a local id in the place of a code: the job that has the unique key already
 -- Atomic because: a record without an entry is a job that never runs, an entry without a record is a result
 --          that nobody finds; and the capacity check must count what it admits.
 -- @include base
 -- @include backlog
+-- @include lanes
 -- @include wake
 -- @include history
 -- @include park
@@ -21,16 +24,16 @@
 -- @include unique
 local client, max_length, count = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local is_late = ARGV[4] ~= '' and now_ms > tonumber(ARGV[4])
-local NEW, SAME, CONFLICT, FULL, WRONG_TYPE, LATE = 0, 1, 2, 3, 4, 5
+local NEW, SAME, CONFLICT, FULL, WRONG_TYPE, LATE, TOO_MANY_KEYS = 0, 1, 2, 3, 4, 5, 7
 local FIRST, WIDTH, CHUNK = 4, 4, 1000
 local WORKERS_TTL_MS = 3600000  -- what workers keep an outcome for where nobody says anything
 local main = lane_key('main')
 
 local length = call('XLEN', main)
-if call('EXISTS', lane_key('front'), lane_key('solo'), Q .. 'scheduled') > 0 then  -- rare, so looked at once
+if call('EXISTS', lane_key('front'), lane_key('solo'), Q .. 'scheduled', LANES) > 0 then  -- rare, so looked at once
   local scheduled = redis.pcall('ZCARD', Q .. 'scheduled')  -- a key that somebody broke must not stop submits
   length = length + call('XLEN', lane_key('front')) + call('XLEN', lane_key('solo'))
-    + (type(scheduled) == 'number' and scheduled or 0)
+    + (type(scheduled) == 'number' and scheduled or 0) + side_counts()
 end
 local room = max_length - length
 local accepted, codes, lane_known = 0, nil, false
@@ -59,13 +62,43 @@ local function is_taken(index, options)
   return first ~= nil
 end
 
+local side_lanes, side_jobs, is_index_ours = {}, 0, nil  -- side lanes that get jobs in this call
+
+-- Whether a side lane can have a job now; else the code.
+local function refusal_of(lane, max_lanes)
+  if is_index_ours == nil then is_index_ours = lanes_are_ours() end
+  if not is_index_ours then return WRONG_TYPE end
+  if max_lanes and not side_lanes[lane] and call('ZCARD', LANES) >= tonumber(max_lanes)
+    and not call('ZSCORE', LANES, lane) then return TOO_MANY_KEYS end
+  side_lanes[lane] = true
+  return nil
+end
+
+-- A lane whose next batch is full is due at once. Returns whether there is one.
+local function call_full_lanes()
+  local any, size = false, nil
+  for lane in pairs(side_lanes) do
+    if tonumber(call('ZSCORE', Q .. 'forming', lane) or 0) > 0 then
+      size = size or redis.pcall('HGET', Q .. 'settings', 'max_batch_size')
+      size = type(size) ~= 'table' and tonumber(size or nil) or math.huge
+      if side_backlog(lane) >= size then
+        call('ZADD', Q .. 'forming', 'XX', '0', lane)
+        any = true
+      end
+    end
+  end
+  return any
+end
+
 -- A job that is more than a plain one: its entry has further fields, and it may have to wait for its time.
--- Returns false where it came too late.
+-- Returns a code where it cannot be accepted.
 local function accept_with(options, id, digest, payload)
   local feed = options:find('\n', 1, true)
   local said, record_more = {}, {'enqueued_ms', enqueued_ms}
   for name, number in options:sub(1, feed - 1):gmatch('([%a_]+)=(%d+)') do said[name] = number end
-  if said.not_after_ms and now_ms > tonumber(said.not_after_ms) then return false end
+  said.priority = options:match('^[^\n]-priority=(%-?%d+)')
+  said.batch_key = options:match('^[^\n]-batch_key=([%w_.:-]+)')
+  if said.not_after_ms and now_ms > tonumber(said.not_after_ms) then return LATE end
   local fields = {'id', id, 'client', client, 'payload', payload}
   local function add(name, value)
     fields[#fields + 1] = name
@@ -89,6 +122,9 @@ local function accept_with(options, id, digest, payload)
     add('expires_ms', expires_ms)
     remember('expires_ms', expires_ms)
   end
+  for _, name in ipairs({'priority', 'batch_key', 'cost'}) do
+    if said[name] then add(name, said[name]) end
+  end
   local due_ms = tonumber(said.due_ms) or now_ms + (tonumber(said.delay_ms) or 0)
   local record = job_key(id)
   if due_ms > now_ms then
@@ -97,12 +133,21 @@ local function accept_with(options, id, digest, payload)
     park(id, fields, due_ms)
     soonest_ms = math.min(soonest_ms or due_ms, due_ms)
   else
-    local entry = call('XADD', main, '*', unpack(fields))
-    call('HSET', record, 'entry', 'main:' .. entry, 'state', 'queued', unpack(record_more))
+    local lane = lane_of(said)
+    local token
+    if lane == 'main' then
+      token = 'main:' .. call('XADD', main, '*', unpack(fields))
+    else
+      local refusal = refusal_of(lane, said.max_batch_keys)
+      if refusal then return refusal end
+      token = add_entry(lane, fields)
+      side_jobs = side_jobs + 1
+    end
+    call('HSET', record, 'entry', token, 'state', 'queued', unpack(record_more))
     wakes = true
   end
   if unique then take_key(unique, id, for_ms) end
-  return true
+  return NEW
 end
 
 -- Nearly always no id of a call is known: one look for all of them then replaces one for each.
@@ -145,15 +190,16 @@ for i = 1, count do
           'digest', digest)
       end
       wakes = true
-    elseif not accept_with(options, id, digest, ARGV[a + 3]) then
-      code = LATE
+    else
+      code = accept_with(options, id, digest, ARGV[a + 3])
     end
     if code == NEW then accepted = accepted + 1 end
     if code ~= NEW then answer(i, code) elseif codes then codes[i] = NEW end
   end
 end
 
-if wakes then wake(false) end
+local any_full = side_jobs > 0 and call_full_lanes()
+if wakes then wake(any_full, side_jobs) end
 if soonest_ms then wake_for(soonest_ms) end
 if not codes then return count end
 

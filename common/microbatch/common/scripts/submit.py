@@ -27,6 +27,8 @@ class SubmitCode(IntEnum):
     LATE = 5
     TAKEN = 6
     """Another job has its unique key: `SubmitReply.firsts` has that one's id."""
+    TOO_MANY_KEYS = 7
+    """It would open a lane, and the queue has `max_batch_keys` of them."""
 
 
 class JobOptions(NamedTuple):
@@ -40,6 +42,9 @@ class JobOptions(NamedTuple):
         delay_ms: Not to be run before that, from now; None: at once.
         due_ms: Not to be run before this moment of Redis's clock; None: at once.
         unique_for_ms: How long it has its key at least, from now; None: while it is alive.
+        priority: Higher goes first; None: 0.
+        max_batch_keys: How many lanes may be open for this job to open another; None: no limit.
+        batch_key: Only jobs of one key share a batch; a name, or empty: none.
         unique: A key that only one job may have, without white space and `=`; empty: none.
     """
 
@@ -50,6 +55,9 @@ class JobOptions(NamedTuple):
     delay_ms: int | None = None
     due_ms: int | None = None
     unique_for_ms: int | None = None
+    priority: int | None = None
+    max_batch_keys: int | None = None
+    batch_key: str = ""
     unique: str = ""
 
     def encoded(self) -> bytes:
@@ -57,16 +65,17 @@ class JobOptions(NamedTuple):
         words = [f"ttl_ms={self.ttl_ms}"] if self.ttl_ms else []
         words += [
             f"{name}={number}"
-            for name, number in zip(_NUMBERS, self[2:-1], strict=True)
+            for name, number in zip(_NUMBERS, self[2:-2], strict=True)
             if number is not None
         ]
+        words += [f"batch_key={self.batch_key}"] if self.batch_key else []
         words += [f"unique={self.unique}"] if self.unique else []
         if not words and not self.headers:
             return b""
         return b"%b\n%b" % (" ".join(words).encode(), self.headers)
 
 
-_NUMBERS = JobOptions._fields[2:-1]
+_NUMBERS = JobOptions._fields[2:-2]
 
 
 @dataclass(slots=True)

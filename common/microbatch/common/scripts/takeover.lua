@@ -11,6 +11,7 @@
 -- as the job's crash only where the worker had said that it ran nothing else, so that no mate is ever blamed.
 -- @include base
 -- @include backlog
+-- @include lanes
 -- @include wake
 -- @include reply
 -- @include finish
@@ -71,6 +72,7 @@ for _, lane in ipairs({'main', 'front', 'solo'}) do
   end
 end
 
+tidy_left_lanes(dead)
 if left == 0 then
   redis.call('ZREM', Q .. 'workers', dead)
   for _, lane in ipairs({'main', 'front', 'solo'}) do
@@ -81,5 +83,5 @@ if left == 0 then
   if watcher and watcher:match('^%d+ (.+)$') == dead then redis.call('DEL', Q .. 'watcher') end
 end
 send_replies()
-if waiting_jobs() > 0 then wake(true) end
+if waiting_jobs() > 0 or side_waits() then wake(true) end
 return {moved, failed, left}

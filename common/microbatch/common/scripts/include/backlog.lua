@@ -27,6 +27,7 @@ end
 -- What no worker holds yet, over all lanes; tombstoned entries are not work.
 local function waiting_jobs()
   local waiting = backlog('main')
+  if redis.call('EXISTS', lane_key('front'), lane_key('solo'), Q .. 'tombstones') == 0 then return waiting end
   for _, lane in ipairs({'front', 'solo'}) do
     if redis.call('XLEN', lane_key(lane)) > 0 then waiting = waiting + backlog(lane) end
   end

@@ -23,7 +23,7 @@ end
 
 -- A token names one stream entry across all lanes, "lane:entry-id": record.entry holds the live one.
 local function split_token(token)
-  return token:match('^(%w+):(%d+%-%d+)$')
+  return token:match('^(%S+):(%d+%-%d+)$')
 end
 
 local function entry_ms(entry_id)

@@ -1,8 +1,11 @@
--- carried: what a job that is not final still stands on. Needs base.
+-- carried: what a job that is not final still stands on. Needs base and lanes.
 local function is_carried(id, state, token)
   if state == 'scheduled' then return type(redis.pcall('ZSCORE', Q .. 'scheduled', id)) == 'string' end
   local lane, entry_id = split_token(token or '')
-  return lane ~= nil and #redis.call('XRANGE', lane_key(lane), entry_id, entry_id) > 0
+  if not lane or #redis.call('XRANGE', lane_key(lane), entry_id, entry_id) == 0 then return false end
+  -- Somebody broke the index of the lanes: who asks for a job brings its lane back.
+  if is_side(lane) and lanes_are_ours() and not redis.call('ZSCORE', LANES, lane) then relist(lane) end
+  return true
 end
 
 local function is_held(token)

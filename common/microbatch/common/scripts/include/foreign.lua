@@ -7,6 +7,8 @@ local OURS = {
   ['workers'] = 'zset', ['idle'] = 'zset', ['scheduled'] = 'zset', ['tombstones'] = 'set',
   ['schedules'] = 'zset', ['settings'] = 'hash', ['unique'] = 'hash', ['watchers'] = 'hash', ['counters'] = 'hash',
   ['watcher'] = 'string',
+  ['lanes'] = 'zset', ['forming'] = 'zset', ['held'] = 'zset', ['ageing'] = 'zset', ['aged'] = 'zset',
+  ['ranks'] = 'zset', ['ready:aged'] = 'zset', ['side'] = 'hash', ['limits'] = 'hash',
 }
 
 local function foreign_keys()

@@ -1,4 +1,4 @@
--- move: give a job a new stream entry in another lane, in one step. Needs base and history.
+-- move: give a job a new stream entry in another lane, in one step. Needs base, lanes and history.
 -- The entry id is the fence: whoever holds the old entry finds that record.entry names another one and
 -- writes nothing. `attempt` counts the runs that began, `crashes` the workers that died running it alone,
 -- `failures` the runs that failed and were to be repeated.
@@ -10,10 +10,21 @@ local function read_entry(lane, entry_id)
   return fields, found[1][2]
 end
 
+local left_lanes = {}
+
 -- Frees before it writes, so that it works on a full server too.
 local function drop_entry(lane, entry_id)
   redis.call('XACK', lane_key(lane), GROUP, entry_id)
-  redis.call('XDEL', lane_key(lane), entry_id)
+  local gone = redis.call('XDEL', lane_key(lane), entry_id)
+  if is_side(lane) then
+    count_out(lane, gone, 0)
+    left_lanes[lane] = true
+  end
+end
+
+-- What `worker` had in side lanes is gone from there.
+local function tidy_left_lanes(worker)
+  for lane in pairs(left_lanes) do tidy_lane(lane, worker) end
 end
 
 -- How long the outcome is kept: as the entry says, else as the caller says.
@@ -75,12 +86,10 @@ local function move(lane, entry_id, to_lane, runs, crashes, why, facts)
   end
   local entry = renewed(entry_id, fields, flat, runs, crashes, 0)
   drop_entry(lane, entry_id)
-  ensure_lane(to_lane)
-  local moved = redis.call('XADD', lane_key(to_lane), '*', unpack(entry))
+  local moved = add_entry(to_lane == 'front' and front_of(fields) or to_lane, entry)
   if recorded then
     local attempt = int((tonumber(fields['attempt']) or 0) + 1)
-    redis.call('HSET', record, 'entry', to_lane .. ':' .. moved,
-      'history', lengthened(history_of(id), happening(why, attempt, facts)))
+    redis.call('HSET', record, 'entry', moved, 'history', lengthened(history_of(id), happening(why, attempt, facts)))
   end
-  return to_lane .. ':' .. moved
+  return moved
 end

@@ -1,4 +1,4 @@
--- park: a job waits in its record for its time. Needs base, wake and history.
+-- park: a job waits in its record for its time. Needs base, lanes, wake and history.
 -- Its entry is gone meanwhile; its fields are kept in the record as netstrings ("5:hello" and so on), so that
 -- whoever promotes it writes the same entry again. The set `scheduled` orders local ids by due time.
 local PROMOTED_JOBS, PROMOTED_BYTES = 256, 1048576
@@ -25,6 +25,12 @@ local function unpacked(text)
   return fields
 end
 
+local function by_name(flat)
+  local fields = {}
+  for i = 1, #flat, 2 do fields[flat[i]] = flat[i + 1] end
+  return fields
+end
+
 -- Whether the set can take it; asked before the writes, because a job must not end half-way through them.
 local function can_park()
   return type(redis.pcall('ZCARD', Q .. 'scheduled')) == 'number'
@@ -47,18 +53,19 @@ local function promote_due()
   local due = redis.pcall('ZRANGEBYSCORE', Q .. 'scheduled', '-inf', int(now_ms), 'LIMIT', 0, PROMOTED_JOBS)
   if due.err or #due == 0 or type(redis.pcall('XLEN', lane_key('main'))) ~= 'number' then return end
   local bytes = 0
-  ensure_lane('main')
   for _, id in ipairs(due) do
     if bytes >= PROMOTED_BYTES then return end
-    call('ZREM', Q .. 'scheduled', id)
     local record = redis.pcall('HMGET', job_key(id), 'state', 'parked', 'history')
     local fields = not record.err and record[1] == 'scheduled' and record[2] and unpacked(record[2])
-    if fields and #fields > 0 then
-      bytes = bytes + #record[2]
-      call('HDEL', job_key(id), 'parked', 'due_ms')
-      local entry = call('XADD', lane_key('main'), '*', unpack(fields))
-      call('HSET', job_key(id), 'state', 'queued', 'entry', 'main:' .. entry,
-        'history', lengthened(record[3] or '', happening('promoted', '0')))
+    local lane = fields and lane_of(by_name(fields)) or 'main'
+    if lane == 'main' or lanes_are_ours() then
+      call('ZREM', Q .. 'scheduled', id)
+      if fields and #fields > 0 then
+        bytes = bytes + #record[2]
+        call('HDEL', job_key(id), 'parked', 'due_ms')
+        call('HSET', job_key(id), 'state', 'queued', 'entry', add_entry(lane, fields),
+          'history', lengthened(record[3] or '', happening('promoted', '0')))
+      end
     end
   end
 end
@@ -73,6 +80,8 @@ end
 -- Whether somebody should look now: work waits, or will within a moment.
 local function work_is_near()
   if waiting_jobs() > 0 then return true end
+  if redis.call('EXISTS', LANES, Q .. 'scheduled') == 0 then return false end
+  if side_waits() then return true end
   local soon_ms = next_due_ms()
   return soon_ms ~= nil and soon_ms < SOON_MS
 end

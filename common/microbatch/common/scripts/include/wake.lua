@@ -4,6 +4,7 @@
 -- `watcher` is "threshold worker" with a lease. Threshold > 0: that worker waits for a batch to fill and is
 -- told when that many jobs wait. Threshold 0: a wake is in flight to it, so nobody else is woken; the claim
 -- that follows replaces or clears it. The lease bounds what a worker that died in between can cost.
+-- `aside`: how many jobs came to side lanes just now.
 -- `urgent`: there is work that is due by itself (handed back, taken over), whatever the watcher waits for.
 local WAKE_LEASE_MS = '100'
 local IDLE_LIMIT_MS = 3000
@@ -13,12 +14,12 @@ local function ring(worker)
   redis.call('PUBLISH', Q .. 'wake:' .. worker, '1')
 end
 
-local function wake_one(urgent)
+local function wake_one(urgent, aside)
   local watcher = redis.call('GET', Q .. 'watcher')
   if watcher then
     local threshold, worker = watcher:match('^(%d+) (.+)$')
     threshold = tonumber(threshold)
-    if threshold > 0 and (urgent or waiting_jobs() >= threshold) then ring(worker) end
+    if threshold > 0 and (urgent or waiting_jobs() + (aside or 0) >= threshold) then ring(worker) end
     return
   end
   local newest = redis.call('ZPOPMAX', Q .. 'idle')
@@ -31,6 +32,6 @@ local function wake_one(urgent)
 end
 
 -- A wake is a hint, and comes after the writes: a key that somebody broke must not make them look failed.
-local function wake(urgent)
-  pcall(wake_one, urgent)
+local function wake(urgent, aside)
+  pcall(wake_one, urgent, aside)
 end

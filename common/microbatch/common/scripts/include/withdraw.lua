@@ -1,4 +1,4 @@
--- withdraw: take a job that is not final out of its queue. Needs base, move and park.
+-- withdraw: take a job that is not final out of its queue. Needs base, lanes, move and park.
 -- A delivered entry is acknowledged and deleted; one that was not delivered becomes a tombstone, which the next
 -- claim clears away: deleting it here would make the group's lag, and so the count of waiting jobs, unknown.
 -- Returns the worker that holds the job (or nil) and the fields of its entry.
@@ -18,7 +18,13 @@ local function withdraw(id, token)
   local pending = redis.pcall('XPENDING', lane_key(lane), GROUP, entry_id, entry_id, 1)
   if not pending.err and #pending > 0 then
     drop_entry(lane, entry_id)
+    if is_side(lane) then tidy_lane(lane, pending[1][2]) end
     return pending[1][2], found
+  end
+  if is_side(lane) then  -- no lag is read there
+    count_out(lane, redis.call('XDEL', lane_key(lane), entry_id), 1)
+    relist(lane)
+    return nil, found
   end
   redis.pcall('SADD', Q .. 'tombstones', token)
   return nil, found
