@@ -43,4 +43,4 @@ async def test_a_look_at_an_empty_queue_is_cheap(real_bench: Bench) -> None:
     await real_bench.claim("b1")
     assert sum((await _commands(real_bench)).values()) <= 12
     await real_bench.beat("w1", idle=True)
-    assert sum((await _commands(real_bench)).values()) <= 12
+    assert sum((await _commands(real_bench)).values()) <= 13

@@ -51,6 +51,28 @@ def test_the_flaky_service_is_asked_again_and_the_hopeless_one_given_up(tmp_path
     assert output.count("given up after 4 runs: an address must not be empty") == 1
 
 
+def test_the_recurring_jobs_come_once_a_tick_with_two_workers(tmp_path: Path) -> None:
+    output = run(sys.executable, str(EXAMPLES / "recurring.py"), cwd=tmp_path)
+
+    assert output.count("all of it: nightly") == 1
+    assert output.count("news: poll") >= 2
+    assert "nightly: 0 3 * * * (Europe/Berlin), next at" in output
+    assert "each tick once: True" in output
+
+
+def test_a_hundred_callers_of_one_key_cause_one_computation(tmp_path: Path) -> None:
+    output = run(sys.executable, str(EXAMPLES / "single_flight.py"), cwd=tmp_path)
+
+    assert output == "100 answers, 2 computed: ['sunny in Oslo', 'sunny in Rome']\n"
+
+
+def test_kinds_get_their_own_jobs_and_a_wrong_payload_fails_alone(tmp_path: Path) -> None:
+    output = run(sys.executable, str(EXAMPLES / "kinds.py"), cwd=tmp_path)
+
+    assert output.splitlines()[:2] == ["{'value': 5}", "6"]
+    assert output.splitlines()[2].startswith("PayloadInvalid: a: Input should be a valid integer")
+
+
 def test_the_web_endpoint_awaits_the_result_of_its_worker(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

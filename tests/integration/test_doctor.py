@@ -12,12 +12,13 @@ from tests.chaos.kit import Desk, Recorder, desk_at, quick, until
 from tests.integration.test_cli_basics import NOWHERE, Command
 
 from microbatch.common.connection import Connection, Endpoint
+from microbatch.console.admin import Admin
 from microbatch.console.doctor.checks import diagnose
 from microbatch.console.doctor.examiner import Examiner
 from microbatch.console.doctor.gathering import Scope, gather
 from microbatch.console.doctor.roles import EXAMPLES, ROLES, vectors
 from microbatch.producer import AsyncClient
-from microbatch.worker import Worker
+from microbatch.worker import Schedule, Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -137,6 +138,17 @@ async def test_what_a_dead_worker_holds_is_told(desk: Desk) -> None:
 
     assert finding.startswith("error workers: jobs held by dead, silent for ")
     assert "no worker lives" in finding
+
+
+async def test_a_schedule_that_nobody_sees_to_is_told(desk: Desk) -> None:
+    async with Admin(desk.url) as admin:
+        schedules = admin.schedules("work")
+        await schedules.put(Schedule("nightly", queue="work", every_s=3_600))
+        desk.redis.zadd(desk.keys.schedules, {"nightly": 1})
+        (finding,) = [each for each in await examine(desk.url) if each.check == "schedules"]
+        assert "nightly" in finding.fact
+        await schedules.pause("nightly")
+        assert [each for each in await examine(desk.url) if each.check == "schedules"] == []
 
 
 async def test_a_consumer_that_nobody_knows_is_told_and_the_remedy_helps(desk: Desk) -> None:

@@ -366,3 +366,15 @@ def test_the_report_for_machines_has_every_part() -> None:
             {"severity": "ok", "check": "a", "subject": None, "fact": "good", "remedy": None},
         ],
     }
+
+
+def test_a_schedule_that_nobody_sees_to_is_told_with_what_to_do() -> None:
+    waiting = {"old": 4_000.0, "new": 1.0, "a": 31.0, "b": 32.0, "c": 33.0}
+    finding = only(with_queue(schedules_wait_s=waiting), "schedules", Severity.ERROR)
+    assert finding.subject == "q"
+    assert "old (for 4,000 s), c (for 33 s), b (for 32 s) and 1 more" in finding.fact
+    assert "logs of its workers" in finding.remedy
+
+    alone = only(with_queue(schedules_wait_s=waiting, beats_age_s={}), "schedules", Severity.ERROR)
+    assert "start a worker of queue q" in alone.remedy
+    assert findings(with_queue(schedules_wait_s={"new": 5.0}), "schedules", Severity.ERROR) == []

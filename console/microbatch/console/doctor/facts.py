@@ -93,6 +93,7 @@ class QueueFacts:
         beats_age_s: By worker, seconds since its last heartbeat.
         lanes: By lane.
         foreign: Keys that hold another type than ours: name, found, wanted.
+        schedules_wait_s: By schedule that wants a look of a worker, for how many seconds it has wanted it.
         refusals: What could not be seen, and why.
     """
 
@@ -104,6 +105,7 @@ class QueueFacts:
     beats_age_s: Mapping[str, float] = field(default_factory=dict)
     lanes: Mapping[str, LaneFacts] = field(default_factory=dict)
     foreign: tuple[tuple[str, str, str], ...] = ()
+    schedules_wait_s: Mapping[str, float] = field(default_factory=dict)
     refusals: Mapping[str, str] = field(default_factory=dict)
 
 

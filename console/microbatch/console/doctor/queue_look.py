@@ -32,6 +32,8 @@ TYPES: Final = {
     "recent": "stream",
     "counters": "hash",
     "watchers": "hash",
+    "unique": "hash",
+    "schedules": "zset",
 }
 """The type of each key that a queue has once."""
 PENDING_LOOKED_AT: Final = 500
@@ -67,9 +69,9 @@ async def look_at_queue(
     status = await examiner.run(queue_status(keys, heartbeat_limit_ms=round(heartbeat_limit_s * 1000)))
     if isinstance(status, Refusal) and not foreign:
         refusals["its status"] = status.words
-    beats: dict[str, float] = {}
-    if keys.workers not in broken:
-        beats = await _beats(examiner, keys, refusals)
+    ages: dict[str, dict[str, float]] = {}
+    for key, what in ((keys.workers, "who beats"), (keys.schedules, "its schedules")):
+        ages[key] = {} if key in broken else await _ages(examiner, keys, key, what, refusals)
     lanes = {
         lane: await _look_at_lane(examiner, keys, lane, refusals)
         for lane in LANES
@@ -82,23 +84,27 @@ async def look_at_queue(
         exists=exists or known or bool(refusals),
         waiting=None if seen is None else seen.waiting,
         oldest_age_s=None if seen is None else seen.oldest_age_s,
-        beats_age_s=beats,
+        beats_age_s=ages[keys.workers],
         lanes=lanes,
         foreign=tuple(foreign),
+        schedules_wait_s={name: age_s for name, age_s in ages[keys.schedules].items() if age_s > 0},
         refusals=refusals,
     )
 
 
-async def _beats(examiner: Examiner, keys: QueueKeys, refusals: dict[str, str]) -> dict[str, float]:
-    reply = await examiner.ask("ZRANGE", keys.workers, 0, -1, "WITHSCORES")
+async def _ages(
+    examiner: Examiner, keys: QueueKeys, key: str, what: str, refusals: dict[str, str]
+) -> dict[str, float]:
+    """How long ago the moment of each member of a sorted set was, in seconds; 0 where it is to come."""
+    reply = await examiner.ask("ZRANGE", key, 0, -1, "WITHSCORES")
     now_ms = await examiner.run(redis_time(keys))
     if isinstance(reply, Refusal):
-        refusals["who beats"] = reply.words
+        refusals[what] = reply.words
         return {}
     if isinstance(now_ms, Refusal):
-        refusals["who beats"] = now_ms.words
+        refusals[what] = now_ms.words
         return {}
-    return {worker: max(0.0, (now_ms - float(beat)) / 1000) for worker, beat in pairs(reply).items()}
+    return {member: max(0.0, (now_ms - float(moment)) / 1000) for member, moment in pairs(reply).items()}
 
 
 async def _look_at_lane(

@@ -11,6 +11,7 @@ from microbatch.console.doctor.checks.memory import check_memory
 from microbatch.console.doctor.checks.persistence import check_persistence
 from microbatch.console.doctor.checks.queues import check_queues
 from microbatch.console.doctor.checks.replication import check_replication
+from microbatch.console.doctor.checks.schedules import check_schedules
 from microbatch.console.doctor.checks.scripts import check_scripts
 from microbatch.console.doctor.checks.version import check_versions
 from microbatch.console.doctor.checks.workers import check_workers
@@ -33,6 +34,7 @@ CHECKS: tuple[Callable[[Facts], Iterable[Finding]], ...] = (
     check_access,
     check_queues,
     check_workers,
+    check_schedules,
     check_keys,
 )
 """All checks, in the order in which they are told."""
