@@ -9,7 +9,7 @@ from tests.conformance.bench import DEAD_MAX_LENGTH, LIMIT_MS, LONG_MS, OK, TTL_
 from microbatch.common import scripts
 from microbatch.common.codec import encode
 from microbatch.common.schedule import Definition, Schedule
-from microbatch.common.scripts import BatchFacts, Call, CrashTerms, Fault, Outcome
+from microbatch.common.scripts import BatchFacts, Call, CrashTerms, Fault, JobNote, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -80,6 +80,17 @@ def to_settle(state: Ending) -> Callable[[Bench], Awaitable[Call[Any]]]:
 async def to_release(bench: Bench) -> Call[Any]:
     await _held(bench)
     return scripts.release(bench.keys, "w1", "b1", ran=True)
+
+
+async def to_note(bench: Bench) -> Call[Any]:
+    entry = await _held(bench)
+    notes = [JobNote("a", entry.token, 1, b"", 1, [b"5 info working"])]
+    return scripts.note(bench.keys, notes, most_lines=9, most_bytes=9_999)
+
+
+async def to_read_a_log(bench: Bench) -> Call[Any]:
+    await bench.run(await to_note(bench))
+    return scripts.job_log(bench.keys, "a")
 
 
 async def to_run_alone(bench: Bench) -> Call[Any]:

@@ -341,6 +341,25 @@ ROWS = [
             "delayed, after it was removed": Late(stages.remove_the_schedule, False, delayed=True),
         },
     ),
+    Row(
+        "note",
+        stages.to_note,
+        1,
+        1,
+        {
+            "after the job's end": Late(stages.end_the_batch, 0),
+            "delayed, after a takeover": Late(stages.hand_over, 0, delayed=True),
+            "delayed, after a cancel": Late(stages.cancel_it, 0, delayed=True),
+        },
+    ),
+    Row(
+        "job_log",
+        stages.to_read_a_log,
+        1,
+        1,
+        {"after the job's end": Late(stages.end_the_batch, 1)},
+        lambda view: view.total,
+    ),
     Row("purge_dead", stages.to_purge, 1, 0, {"later": Late(stages.nothing, 0)}),
     Row("dead_letters", stages.to_read_letters, 1, 1, {"later": Late(stages.nothing, 1)}, len),
 ]

@@ -26,6 +26,7 @@ UNITS = {
     "max_batch_size": "jobs",
     "max_crashes": "workers",
     "dead_max_length": "jobs",
+    "job_log_limit_lines": "lines",
     "max_attempts": "runs",
     "on_batch_error": "",
     "executor": "",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from microbatch.worker import Batch, BatchProcessor, Retry, batch_processor
 
 __all__ = [
     "QUEUE",
+    "Chatty",
     "Counted",
     "OnlyOnce",
     "Refuses",
@@ -138,4 +140,23 @@ class Refuses(BatchProcessor[Any, Any]):
         raise OSError("no such model")
 
     def process(self, batch: Batch[Any]) -> list[Any]:
+        return batch.payloads
+
+
+class Chatty(BatchProcessor[str, str]):
+    """Says what it does, from its thread and from another one; dies when it is told to."""
+
+    queue = "chatty"
+    max_wait_ms = 0
+
+    def process(self, batch: Batch[str]) -> list[str]:
+        for job in batch:
+            job.log.info("got %s", job.payload)
+            other = threading.Thread(target=job.log.warning, args=("from a thread",))
+            other.start()
+            other.join()
+            job.progress(1, "all of it")
+            if job.payload == "die":
+                time.sleep(SLOW_S)
+                os._exit(3)
         return batch.payloads

@@ -87,7 +87,7 @@ class Happening:
         """
         failed = self.event in {"failed", "retried"}
         progress = parse_progress(self.data) if self.event == "progress" else None
-        line = _line(self.data) if self.event == "log" else None
+        line = _line(self.data, 0) if self.event == "log" else None
         batch = self.batch
         return JobUpdate(
             job_id,
@@ -165,18 +165,18 @@ def parse_progress(packed: bytes) -> Progress:
         raise ProtocolError("a job's progress is no number") from None
 
 
-def parse_lines(packed: Sequence[bytes]) -> list[LogLine]:
-    """Read lines of a log: each a time, an attempt, a level and a text.
+def parse_lines(packed: Sequence[bytes], first: int) -> list[LogLine]:
+    """Read lines of a log, the first of which has that number: each a time, an attempt, a level and a text.
 
     Raises:
         ProtocolError: One is none.
     """
-    return [_line(line) for line in packed]
+    return [_line(line, number) for number, line in enumerate(packed, first)]
 
 
-def _line(packed: bytes) -> LogLine:
+def _line(packed: bytes, number: int) -> LogLine:
     at, attempt, level, text = _note(packed)
-    return LogLine(at, attempt, level, text)
+    return LogLine(at, attempt, level, text, number)
 
 
 def _note(packed: bytes) -> tuple[datetime, int, str, str]:

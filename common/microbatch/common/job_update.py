@@ -108,12 +108,15 @@ class LogLine:
         attempt: In which run of the job.
         level: `debug`, `info`, `warning` or `error`.
         text: What it says.
+        number: Which line of the job's log it is, from 1. Where the first one that is kept has a higher
+            number, older ones had to make room. In an update of `client.events` 0: nobody counts there.
     """
 
     at: datetime
     attempt: int
     level: str
     text: str
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)

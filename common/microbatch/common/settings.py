@@ -276,6 +276,14 @@ class WorkerSettings(RedisSettings):
         description="Memory (resident set) above which the worker drains and exits with 0, to be "
         "restarted; its child processes do not count. Unset: no limit.",
     )
+    job_log_limit_lines: Annotated[int, Field(ge=0, le=100_000)] = Field(
+        default=1_000,
+        description="Lines that a job's log keeps; the oldest go first. 0 keeps no logs.",
+    )
+    job_log_limit_bytes: Annotated[int, Field(ge=1_024, le=8 * MIB)] = Field(
+        default=64 * 1_024,
+        description="The same in bytes. More costs Redis memory, as long as the job's result.",
+    )
     dead_max_length: Annotated[int, Field(ge=0, le=100_000_000)] = Field(
         default=100_000,
         description="Dead letters that a queue keeps; the oldest go first. More costs Redis memory.",

@@ -13,6 +13,7 @@ from microbatch.producer.waiting import wait_for
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from microbatch.common.job_update import LogLine
     from microbatch.common.status import JobStatus
     from microbatch.producer.ticket import Ticket
 
@@ -84,6 +85,17 @@ class AsyncJobHandle:
             ClientClosed: The client is closed.
         """
         return await self._ticket.mailbox.status(self._ticket)
+
+    async def logs(self) -> list[LogLine]:
+        """The lines that its processor wrote with `job.log`, as far as they are kept, the oldest first.
+
+        They live as long as the job's record. Lines of the last fraction of a second may be under way; once
+        the job is final, all are there.
+
+        Raises:
+            MicrobatchError: As from `status`.
+        """
+        return await self._ticket.mailbox.logs(self._ticket)
 
     async def cancel(self) -> bool:
         """End the job, whatever state it is in: final at once. One round trip.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from microbatch.producer.handle import ticket_of
 
 if TYPE_CHECKING:
+    from microbatch.common.job_update import LogLine
     from microbatch.common.status import JobStatus
     from microbatch.producer.async_client import AsyncClient
     from microbatch.producer.handle import AsyncJobHandle
@@ -79,6 +80,18 @@ class JobHandle:
 
         async def look(client: AsyncClient) -> JobStatus:
             return await self.on(client).status()
+
+        return self._portal.run(look)
+
+    def logs(self) -> list[LogLine]:
+        """The lines of the job's log; see `AsyncJobHandle.logs`.
+
+        Raises:
+            MicrobatchError: As from `AsyncJobHandle.status`.
+        """
+
+        async def look(client: AsyncClient) -> list[LogLine]:
+            return await self.on(client).logs()
 
         return self._portal.run(look)
 

@@ -16,6 +16,7 @@ from microbatch.producer.fragments import WITH_VALUE
 from microbatch.producer.ticket import NOT_HEARD, NOT_REGISTERED, Ticket, Waiter
 
 if TYPE_CHECKING:
+    from microbatch.common.job_update import LogLine
     from microbatch.common.keys import QueueKeys
     from microbatch.common.status import JobStatus
     from microbatch.producer.records import RecordReader
@@ -134,6 +135,12 @@ class Mailbox:
         if self.hearing.closed:
             raise ClientClosed
         return await self.hearing.records.cancel(ticket)
+
+    async def logs(self, ticket: Ticket) -> list[LogLine]:
+        """A job's log; errors as in `RecordReader.logs`, and `ClientClosed`."""
+        if self.hearing.closed:
+            raise ClientClosed
+        return await self.hearing.records.logs(ticket)
 
     async def status(self, ticket: Ticket) -> JobStatus:
         """All that is known about one job; errors as in `RecordReader.status`, and `ClientClosed`."""

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 from microbatch.common import scripts
 from microbatch.common.codec import decode
 from microbatch.common.errors import MicrobatchError, ProtocolError, ResultNotFound, ServerFull
+from microbatch.common.happenings import parse_lines
+from microbatch.common.netstrings import read_netstrings
 from microbatch.common.states import FINAL_STATES, JobState
 from microbatch.common.status import JobStatus, parse_status
 from microbatch.common.stopping import stop
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from microbatch.common.connection import Connection
+    from microbatch.common.job_update import LogLine
     from microbatch.common.scripts import RecordView
     from microbatch.producer.mailbox import Mailbox
 
@@ -95,6 +98,14 @@ class RecordReader:
         if view is None:
             raise ResultNotFound(ticket.id)
         return parse_status(ticket.id, view)
+
+    async def logs(self, ticket: Ticket, known: int = 0) -> list[LogLine]:
+        """The lines of a job's log with numbers above `known`; errors as in `status`."""
+        view = await self._connection.run(scripts.job_log(ticket.mailbox.keys, ticket.local, known))
+        if view is None:
+            raise ResultNotFound(ticket.id)
+        lines = parse_lines(read_netstrings(view.packed), view.total - view.kept + 1)
+        return [line for line in lines if line.number > known]
 
     async def cancel(self, ticket: Ticket) -> bool:
         """End a job; returns whether it is cancelled now. Errors as in `status`."""

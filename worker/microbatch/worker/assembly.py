@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from microbatch.common.entry import Entry
+    from microbatch.worker.notes import Notes
 
 __all__ = ["Assembled", "assemble"]
 
@@ -36,8 +37,8 @@ class Assembled:
     newer: int
 
 
-def assemble(queue: str, claimed: Sequence[Entry], claimed_ms: int) -> Assembled:
-    """Sort entries that were claimed at `claimed_ms`, by Redis's clock."""
+def assemble(queue: str, claimed: Sequence[Entry], claimed_ms: int, notes: Notes | None = None) -> Assembled:
+    """Sort entries that were claimed at `claimed_ms`, by Redis's clock; `notes` take what is said of them."""
     jobs: list[Job[Any]] = []
     entries: list[Entry] = []
     expired: list[Entry] = []
@@ -61,7 +62,7 @@ def assemble(queue: str, claimed: Sequence[Entry], claimed_ms: int) -> Assembled
         except ProtocolError as error:
             faulty.append((entry, Fault("PayloadError", str(error))))
             continue
-        jobs.append(Job(queue, entry, payload, headers))
+        jobs.append(Job(queue, entry, payload, headers, notes))
         entries.append(entry)
     return Assembled(jobs, entries, expired, faulty, newer)
 

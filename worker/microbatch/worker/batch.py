@@ -5,16 +5,20 @@ Rule: these are views of what Redis delivered; nothing here talks to Redis or kn
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from microbatch.common.identifiers import job_id
+from microbatch.worker.job_log import JobLog
 
 if TYPE_CHECKING:
     from microbatch.common.entry import Entry
+    from microbatch.worker.notes import Notes
 
-__all__ = ["Batch", "BatchReason", "BatchResults", "Job", "Retry"]
+__all__ = ["Batch", "BatchReason", "BatchResults", "Job", "Retry", "notes_of", "refitted"]
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -47,11 +51,19 @@ class Job(Generic[P]):
         headers: What the producer sent along; empty where it sent nothing.
     """
 
-    __slots__ = ("_entry", "headers", "payload", "queue")
+    __slots__ = ("_entry", "_notes", "headers", "payload", "queue")
 
-    def __init__(self, queue: str, entry: Entry, payload: P, headers: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        queue: str,
+        entry: Entry,
+        payload: P,
+        headers: Mapping[str, Any],
+        notes: Notes | None = None,
+    ) -> None:
         self.queue = queue
         self._entry = entry
+        self._notes = notes
         self.payload = payload
         self.headers = headers
 
@@ -97,8 +109,43 @@ class Job(Generic[P]):
         expires_ms = self._entry.expires_ms
         return None if expires_ms is None else datetime.fromtimestamp(expires_ms / 1000, UTC)
 
+    @property
+    def log(self) -> JobLog:
+        """The job's own log, to be read by its id from anywhere: `job.log.info("...")`, from any thread."""
+        return JobLog(self._notes, self._entry)
+
+    def progress(self, fraction: float, text: str = "") -> None:
+        """Say how far the job is: its status shows it. From any thread, at no cost.
+
+        Args:
+            fraction: From 0 to 1; what lies outside is taken as the nearer end.
+            text: What to say besides, such as `"page 3 of 7"`; cut at 512 bytes.
+
+        Raises:
+            ValueError: The fraction is not a number.
+        """
+        if math.isnan(fraction):
+            raise ValueError("a job's progress is a number from 0 to 1, not NaN")
+        if self._notes is not None:  # None: a job that a unit test made
+            self._notes.progress(self._entry, min(1.0, max(0.0, fraction)), text)
+
+    def __copy__(self) -> Job[P]:
+        return Job(self.queue, self._entry, self.payload, self.headers, self._notes)
+
     def __repr__(self) -> str:
         return f"<Job {self.id} attempt={self.attempt}>"
+
+
+def refitted(job: Job[Any], payload: Any) -> Job[Any]:
+    """The same job with its payload in another form."""
+    other = copy(job)
+    other.payload = payload
+    return other
+
+
+def notes_of(batch: Sequence[Job[Any]]) -> Notes | None:
+    """Where what is said about the jobs of a batch is kept; None where nobody keeps it."""
+    return batch[0]._notes if batch else None  # noqa: SLF001 - the one door to it
 
 
 class Batch(Sequence[Job[P]]):

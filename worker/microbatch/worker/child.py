@@ -13,10 +13,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from microbatch.common.errors import ProcessorError
-from microbatch.worker.child_frames import LENGTH_BYTES, frame, message
+from microbatch.worker.child_frames import LENGTH_BYTES, NOTES, frame, message
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 __all__ = ["Child", "ChildGone"]
 
@@ -83,13 +83,13 @@ class Child:
             raise ProcessorError(f"in a child process: {why}")
         return child
 
-    async def ask(self, *values: Any) -> list[Any]:
-        """Send a message and wait for the answer.
+    async def ask(self, *values: Any, on_notes: Callable[[list[Any]], None] | None = None) -> list[Any]:
+        """Send a message and wait for the answer; `on_notes` gets what the processor says until then.
 
         Raises:
             ChildGone: The process ended before it answered.
         """
-        answer = asyncio.ensure_future(self._ask(values))
+        answer = asyncio.ensure_future(self._ask(values, on_notes))
         ended = asyncio.ensure_future(self._process.wait())
         try:
             # Not the line alone: a process that the child forked may keep it open.
@@ -108,11 +108,16 @@ class Child:
             f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with {code}"
         )
 
-    async def _ask(self, values: tuple[Any, ...]) -> list[Any]:
+    async def _ask(self, values: tuple[Any, ...], on_notes: Callable[[list[Any]], None] | None) -> list[Any]:
         self._writer.write(frame(*values))
         await self._writer.drain()
-        length = int.from_bytes(await self._reader.readexactly(LENGTH_BYTES), "big")
-        return message(await self._reader.readexactly(length))
+        while True:
+            length = int.from_bytes(await self._reader.readexactly(LENGTH_BYTES), "big")
+            said = message(await self._reader.readexactly(length))
+            if said[0] != NOTES:
+                return said
+            if on_notes is not None:
+                on_notes(said[1])
 
     def tell(self, *values: Any) -> None:
         """Send a message that is not answered."""

@@ -18,9 +18,23 @@ from microbatch.worker.retries import RetryRules, RetryWish, wish_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["LENGTH_BYTES", "frame", "message", "read_entries", "read_run", "row_of_run", "rows_of"]
+    from microbatch.common.scripts import JobNote
+
+__all__ = [
+    "LENGTH_BYTES",
+    "NOTES",
+    "frame",
+    "message",
+    "read_entries",
+    "read_run",
+    "row_of_run",
+    "rows_of",
+    "rows_of_notes",
+]
 
 LENGTH_BYTES = 4
+NOTES = "notes"
+"""The first value of a message that is no answer: what the processor says about its jobs meanwhile."""
 _FIELDS = Entry.__slots__
 
 
@@ -49,6 +63,11 @@ def read_entries(rows: Sequence[Sequence[Any]]) -> list[Entry]:
             setattr(entry, field, value)
         entries.append(entry)
     return entries
+
+
+def rows_of_notes(notes: Sequence[JobNote]) -> list[list[Any]]:
+    """What was said about jobs as plain lists."""
+    return [[note.token, note.progress, list(note.lines)] for note in notes]
 
 
 def row_of_run(run: Run, rules: RetryRules) -> list[Any]:

@@ -25,13 +25,25 @@ from microbatch.common.settings import WorkerSettings
 from microbatch.worker.answers import describe
 from microbatch.worker.assembly import assemble
 from microbatch.worker.batch import Batch
-from microbatch.worker.child_frames import LENGTH_BYTES, frame, message, read_entries, row_of_run
+from microbatch.worker.child_frames import (
+    LENGTH_BYTES,
+    NOTES,
+    frame,
+    message,
+    read_entries,
+    row_of_run,
+    rows_of_notes,
+)
 from microbatch.worker.local_executor import LocalExecutor
+from microbatch.worker.notes import Notes
 from microbatch.worker.reference import referred
 from microbatch.worker.retries import RetryRules
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from microbatch.common.entry import Entry
+    from microbatch.common.scripts import JobNote
     from microbatch.worker.batch import BatchReason
     from microbatch.worker.processor import BatchProcessor
 
@@ -92,9 +104,15 @@ async def _work(
     rules = RetryRules.of(processor.retry_on, processor.give_up_on)
     entries: list[Entry] = []
 
+    async def tell(notes: Sequence[JobNote]) -> None:
+        writer.write(frame(NOTES, rows_of_notes(notes)))
+
     async def answer(batch_id: str, reason: BatchReason, claimed_ms: int) -> None:
-        jobs = assemble(processor.queue, entries, claimed_ms).jobs
+        notes = Notes(tell)
+        jobs = assemble(processor.queue, entries, claimed_ms, notes).jobs
         run = await executor.execute(Batch(batch_id, processor.queue, reason, jobs), entries)
+        await notes.flush()
+        notes.stop()
         writer.write(frame(*row_of_run(run, rules)))
 
     running: asyncio.Task[None] | None = None

@@ -20,7 +20,7 @@ from pydantic.errors import PydanticUndefinedAnnotation
 from microbatch.common.codec import encode_error
 from microbatch.common.errors import ProcessorError
 from microbatch.common.scripts import Outcome
-from microbatch.worker.batch import Batch, Job
+from microbatch.worker.batch import Batch, refitted
 from microbatch.worker.processor import BatchProcessor, FunctionProcessor
 
 if TYPE_CHECKING:
@@ -80,10 +80,7 @@ class Fitting:
             good = [payload for index, payload in enumerate(payloads) if index not in wrong]
             fitted = self._adapter.validate_python(good)
         rest = [index for index in range(len(payloads)) if index not in wrong]
-        jobs = [
-            Job(batch.queue, entries[index], payload, batch[index].headers)
-            for index, payload in zip(rest, fitted, strict=True)
-        ]
+        jobs = [refitted(batch[index], payload) for index, payload in zip(rest, fitted, strict=True)]
         failed = {
             index: Outcome(entries[index], "failed", encode_error(INVALID, _sentence(details)))
             for index, details in wrong.items()

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from microbatch.worker.batch import notes_of
 from microbatch.worker.child import Child, ChildGone
 from microbatch.worker.child_frames import read_run, rows_of
 from microbatch.worker.executor import BatchLost, Run
@@ -83,7 +84,13 @@ class ProcessExecutor:
             try:
                 async with asyncio.timeout(limit_s):
                     # Jobs that came too late were set aside by the worker: the child judges no deadlines.
-                    answer = await child.ask(batch.id, batch.reason, 0, rows_of(entries))
+                    answer = await child.ask(
+                        batch.id,
+                        batch.reason,
+                        0,
+                        rows_of(entries),
+                        on_notes=lambda rows: _relay(rows, batch, entries),
+                    )
             except TimeoutError:
                 raise BatchLost(f"{self._name} took longer than {limit_s:g} s", timed_out=True) from None
             except ChildGone as gone:
@@ -125,3 +132,15 @@ class ProcessExecutor:
             "max_result_bytes": self._settings.max_result_bytes,
         }
         return await Child.start(self._reference, options)
+
+
+def _relay(
+    rows: Sequence[tuple[str, bytes, Sequence[bytes]]], batch: Batch[Any], entries: Sequence[Entry]
+) -> None:
+    """Say here what the processor said in its child."""
+    notes = notes_of(batch)
+    if notes is None:
+        return
+    by_token = {entry.token: entry for entry in entries}
+    for token, progress, lines in rows:
+        notes.relay(by_token[token], progress, lines)

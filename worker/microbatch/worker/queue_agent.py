@@ -11,7 +11,6 @@ import logging
 import random
 import time
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from microbatch.common.codec import encode, encode_error
@@ -23,7 +22,9 @@ from microbatch.worker.bell import Bell
 from microbatch.worker.claimer import Claimer
 from microbatch.worker.executor import BatchLost
 from microbatch.worker.ledger import Ledger
+from microbatch.worker.notes import Notes
 from microbatch.worker.retries import judged
+from microbatch.worker.scribe import Scribe
 from microbatch.worker.settler import Settler
 from microbatch.worker.switchboard import runner_of
 from microbatch.worker.ticker import Ticker
@@ -82,6 +83,7 @@ class QueueAgent:
             round(settings.result_ttl_s * 1000),
             lambda outcomes, now_ms: judged(outcomes, rules, settings, now_ms=now_ms, spread=_full_jitter),
         )
+        self._scribe = Scribe(parts.connection, self.keys, parts.settings)
         self.ticker = Ticker(parts.connection, self.keys, post.schedules)
         self._claiming: asyncio.Task[None] | None = None
         self._begun: dict[str, Sequence[Entry]] = {}
@@ -198,7 +200,14 @@ class QueueAgent:
         self._parts.retirement.batch_ended()
 
     async def _process(self, batch_id: str, claimed: Claimed) -> None:
-        sorted_ = assemble(self.settings.queue, claimed.entries, claimed.claimed_ms)
+        notes = Notes(self._scribe.write)
+        try:
+            await self._process_noting(notes, batch_id, claimed)
+        finally:
+            notes.stop()
+
+    async def _process_noting(self, notes: Notes, batch_id: str, claimed: Claimed) -> None:
+        sorted_ = assemble(self.settings.queue, claimed.entries, claimed.claimed_ms, notes)
         size = len(sorted_.jobs)
         waited_ms = max(0, claimed.claimed_ms - claimed.entries[0].written_ms) if claimed.entries else 0
         started_ms = claimed.claimed_ms
@@ -210,8 +219,9 @@ class QueueAgent:
             self._begun[batch_id] = sorted_.entries
             batch = Batch(batch_id, self.settings.queue, cast("BatchReason", claimed.reason), sorted_.jobs)
             try:
-                ended = await self._run(facts, batch, sorted_.entries)
+                ended = await self._run(facts, batch, sorted_.entries, notes)
             except BatchLost as lost:
+                await notes.flush()  # while these jobs are still ours
                 crasher = self._crasher(lost, sorted_.entries)
                 if crasher is None:
                     await self._give_up(facts, lost, sorted_.entries)
@@ -221,6 +231,7 @@ class QueueAgent:
                 log.warning("queue %s: batch %s was taken over", self.settings.queue, batch_id)
                 return
             outcomes += ended
+        await notes.flush()
         if outcomes or not sorted_.newer:
             await self._settler.settle(facts, outcomes, close=not sorted_.newer)
         if sorted_.newer:
@@ -235,10 +246,14 @@ class QueueAgent:
         )
 
     async def _run(
-        self, facts: BatchFacts, batch: Batch[Any], entries: Sequence[Entry]
+        self, facts: BatchFacts, batch: Batch[Any], entries: Sequence[Entry], notes: Notes
     ) -> list[Outcome] | None:
         """Process a batch, a suspect while nothing else runs; None: it is not ours any more."""
-        early = partial(self._settler.settle, facts, close=False)
+
+        async def early(outcomes: Sequence[Outcome]) -> None:
+            await notes.flush()
+            await self._settler.settle(facts, outcomes, close=False)
+
         if not entries[0].is_suspect:
             async with self._parts.isolation.together():
                 return await self.runner.run(batch, entries, early)

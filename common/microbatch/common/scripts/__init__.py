@@ -8,8 +8,10 @@ from microbatch.common.scripts.cancel import CANCEL_MESSAGE, cancel
 from microbatch.common.scripts.claim import Claimed, ClaimReply, Idle, Watch, claim
 from microbatch.common.scripts.dead_letters import RawLetter, dead_letters
 from microbatch.common.scripts.heartbeat import Look, heartbeat
+from microbatch.common.scripts.job_log import LogView, job_log
 from microbatch.common.scripts.job_status import JobView, job_status
 from microbatch.common.scripts.join import DeclaredLimits, join
+from microbatch.common.scripts.note import JobNote, note
 from microbatch.common.scripts.purge_dead import purge_dead
 from microbatch.common.scripts.quarantine import Fault, quarantine
 from microbatch.common.scripts.queue_status import QueueStatus, queue_status
@@ -40,8 +42,10 @@ __all__ = [
     "Ending",
     "Fault",
     "Idle",
+    "JobNote",
     "JobOptions",
     "JobView",
+    "LogView",
     "Look",
     "NewJob",
     "Outcome",
@@ -66,9 +70,11 @@ __all__ = [
     "claim",
     "dead_letters",
     "heartbeat",
+    "job_log",
     "job_status",
     "join",
     "load",
+    "note",
     "purge_dead",
     "quarantine",
     "queue_status",

@@ -61,21 +61,21 @@ class Role:
 ROLES: Final = (
     Role(
         "producer",
-        ("submit", "await_results", "job_status", "cancel", "redis_time"),
+        ("submit", "await_results", "job_status", "job_log", "cancel", "redis_time"),
         ("sadd", "subscribe:reply", "set:fence", "wait"),  # the last two for durability="replicated"
     ),
     Role(
         "worker",
         (
             *("join", "claim", "settle", "quarantine", "release"),
-            *("heartbeat", "takeover", "step_aside", "run_alone", "queue_status"),
+            *("heartbeat", "takeover", "step_aside", "run_alone", "queue_status", "note"),
             *("schedule_put", "schedules", "schedule_advance"),
         ),
         ("sadd", "subscribe:wake"),
     ),
     Role(
         "observer",
-        ("queue_status", "job_status", "await_results", "dead_letters", "schedules"),
+        ("queue_status", "job_status", "job_log", "await_results", "dead_letters", "schedules"),
         ("smembers", "xrevrange"),
     ),
     Role(
