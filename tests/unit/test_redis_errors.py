@@ -43,6 +43,11 @@ def test_each_word_has_its_verdict(words: str) -> None:
     [
         ("WRONGPASS invalid username-password pair", AuthenticationFailed),
         ("NOPERM User x has no permissions", AuthenticationFailed),
+        (
+            "ERR ACL failure in script: User x has no permissions to run the 'set' command",
+            AuthenticationFailed,
+        ),
+        ("ERR The user executing the script can't run this command or subcommand", AuthenticationFailed),
         ("OOM command not allowed when used memory > 'maxmemory'.", ServerFull),
         ("WRONGTYPE Operation against a key", ServerError),
         ("LOADING Redis is loading", ConnectionFailed),

@@ -55,6 +55,8 @@ _REFUSED = (AuthenticationError, AuthorizationError, NoPermissionError)
 # What is said to a script comes with its code word only where redis-py has no class for it.
 _PASSING = ("BUSY ", "LOADING", "MISCONF", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "ERR max n")
 _CROWDED = "max number of clients"  # a connection error to redis-py; the connections that we have are good
+# What a script was refused, which comes without a code: in words of Redis 7.0, and of later servers.
+_REFUSED_IN_SCRIPT = ("The user executing the script can't", "ACL failure in script")
 _MOVED_AWAY = ("READONLY", "UNBLOCKED", "MASTERDOWN")
 
 
@@ -138,7 +140,9 @@ def translated(error: BaseException, where: str) -> MicrobatchError:
     """The error that a user sees. `where` is the redacted URL."""
     error = _inner(error)
     words = str(error)
-    if isinstance(error, _REFUSED) or words.startswith(("WRONGPASS", "NOAUTH", "NOPERM")):
+    if isinstance(error, _REFUSED) or words.startswith(
+        ("WRONGPASS", "NOAUTH", "NOPERM", *_REFUSED_IN_SCRIPT)
+    ):
         return AuthenticationFailed(f"Redis at {where} refused: {words}")
     if isinstance(error, OutOfMemoryError) or "OOM command not allowed" in words:
         return ServerFull(f"Redis at {where} is out of memory (maxmemory); nothing was accepted")

@@ -43,6 +43,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "cron": ("microbatch.console.cron_command", "declare, list, pause and run recurring jobs"),
     "doctor": ("microbatch.console.doctor.command", "check a deployment, and say how to mend what is wrong"),
+    "acl": (
+        "microbatch.console.acl_command",
+        "print users with least privilege, for the ACL file of a server",
+    ),
     "server": ("microbatch.console.server_command", "start a Redis-compatible server for development"),
     "config": ("microbatch.console.config_command", "show the settings in force and where each came from"),
 }

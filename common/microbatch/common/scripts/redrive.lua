@@ -49,10 +49,10 @@ local function redrive(letter_id)
   local past = packed({'failed', record[3] or facts['dead_ms'] or '0', record[4] or facts['dead_attempt'] or '0',
     record[5] or facts['dead_error'] or ''})
 
+  call('PERSIST', job_key(id))  -- first: users who are no operators may not, and are refused before anything is written
   call('XDEL', Q .. 'dead', letter_id)
   call('HDEL', job_key(id), 'error', 'finished_ms', 'attempt', 'batch', 'last_error', 'expires_ms', 'due_ms',
     'progress')
-  call('PERSIST', job_key(id))
   local token = add_entry(lane_of(facts), entry)
   call('HSET', job_key(id), 'entry', token, 'state', 'queued', 'run', int(run + 1),
     'past_' .. int(run), past, 'history', lengthened('', happening('redriven', '0')))

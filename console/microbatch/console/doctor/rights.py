@@ -91,7 +91,7 @@ def _by_dry_run(examiner: Examiner, user: str) -> Lack:
             return None
         about = _OF_A_KEY.search(words)
         if about is None:
-            return right
+            return None if right in OPTIONAL else right
         key = about[1] or next(word for word in example[1:] if word.startswith("mb:"))
         return _pattern(key, is_channel="channel" in words)
 

@@ -33,7 +33,7 @@ CONTAINERS: Final = frozenset({"XGROUP", "XINFO", "CLIENT", "SCRIPT", "CLUSTER"}
 """Commands that Redis grants by subcommand."""
 
 OPTIONAL: Final = frozenset({"client|setinfo"})
-"""Sent where the server knows them; nothing is lost where it does not."""
+"""Sent by every connection; nothing is lost where the server does not know or does not allow them."""
 
 CONNECTION: Final = ("client|setname", "client|setinfo", "ping", "evalsha", "script|load")
 """What every connection sends. AUTH needs no right."""
@@ -76,7 +76,7 @@ ROLES: Final = (
     Role(
         "observer",
         ("queue_status", "job_status", "job_log", "await_results", "dead_letters", "schedules"),
-        ("smembers", "xrevrange"),
+        ("smembers", "xrevrange", "subscribe:reply"),
     ),
     Role(
         "operator",
