@@ -91,7 +91,10 @@ class Member:
 
 
 class Fleet:
-    """Worker processes of one queue. Settings are given as for `WorkerSettings`."""
+    """Worker processes of one queue, of one processor or several (with spaces between them).
+
+    Settings are given as for `WorkerSettings`.
+    """
 
     def __init__(self, desk: Desk, folder: Path, processor: str, **settings: object) -> None:
         assert desk.queue == QUEUE
@@ -110,7 +113,7 @@ class Fleet:
         log = self._folder / f"worker-{len(self.members)}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                [sys.executable, "-m", "tests.chaos.worker_main", self._processor],
+                [sys.executable, "-m", "tests.chaos.worker_main", *self._processor.split()],
                 cwd=ROOT,
                 env=self._environment,
                 stdin=subprocess.DEVNULL,

@@ -13,12 +13,13 @@ import threading
 import time
 from typing import Any
 
-from microbatch.worker import Batch, batch_processor
+from microbatch.worker import Batch, Schedule, batch_processor
 
 __all__ = [
     "QUEUE",
     "blocks_the_loop_once",
     "digests",
+    "every_second",
     "hangs_once",
     "hangs_once_in_a_thread",
     "kills_its_worker",
@@ -28,6 +29,9 @@ __all__ = [
 
 QUEUE = "chaos"
 HANG_S = 120.0
+
+
+every_second = Schedule("tick", queue=QUEUE, every_s=1, payload={"n": 1, "ms": 300}, missed="run_all")
 
 
 def digest(payload: Any) -> str:
