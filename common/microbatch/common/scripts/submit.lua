@@ -20,13 +20,12 @@
 -- @include wake
 -- @include history
 -- @include park
--- @include carried
--- @include unique
 local client, max_length, count = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local is_late = ARGV[4] ~= '' and now_ms > tonumber(ARGV[4])
 local NEW, SAME, CONFLICT, FULL, WRONG_TYPE, LATE, TOO_MANY_KEYS = 0, 1, 2, 3, 4, 5, 7
 local FIRST, WIDTH, CHUNK = 4, 4, 1000
 local WORKERS_TTL_MS = 3600000  -- what workers keep an outcome for where nobody says anything
+local KEPT_MS = 60000  -- who was given another's job by its unique key can read its outcome that long after the end
 local main = lane_key('main')
 
 local length = call('XLEN', main)
@@ -55,8 +54,18 @@ local function known_code(record, digest)
   return (known or '') == digest and SAME or CONFLICT
 end
 
+-- What unique keys need is made where a call has one: making functions costs more than a plain job's commands.
+local function unique_keys()
+-- @include carried
+-- @include unique
+  return first_of, take_key, unique_key_of
+end
+local first_of, take_key, unique_key_of
+
 -- Whether another job has the unique key of this one: then its id is the answer.
 local function is_taken(index, options)
+  if not options:find('unique=', 1, true) then return false end
+  if not first_of then first_of, take_key, unique_key_of = unique_keys() end
   local first = first_of(options)
   if first then answer(index, first) end
   return first ~= nil
@@ -110,7 +119,7 @@ local function accept_with(options, id, digest, payload)
   end
   if digest ~= '' then remember('digest', digest) end
   if feed < #options then add('headers', options:sub(feed + 1)) end
-  local unique, for_ms = unique_key_of(options), tonumber(said.unique_for_ms) or 0
+  local unique, for_ms = unique_key_of and unique_key_of(options), tonumber(said.unique_for_ms) or 0
   if unique then  -- whoever is given this job's id must find its outcome
     local least_ms = math.max(KEPT_MS, for_ms)
     if (said.ttl_ms and tonumber(said.ttl_ms) or WORKERS_TTL_MS) < least_ms then said.ttl_ms = int(least_ms) end

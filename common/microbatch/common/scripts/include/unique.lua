@@ -3,7 +3,6 @@
 -- ends, because that would cost the end of every job a look; whoever adds a key looks at SAMPLES others by chance
 -- instead and drops those that are free, so that the hash stays about as long as there are keys in use.
 local SAMPLES = 2
-local KEPT_MS = 60000  -- who was given another's job can still read its outcome that long after the end
 
 -- The job that has a key, or nil: one that is alive, or that succeeded not longer ago than its submitter said.
 -- What failed, was cancelled or expired has it no more, and neither has what nobody will ever run.
