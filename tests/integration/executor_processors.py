@@ -10,9 +10,12 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from microbatch.worker import Batch, BatchProcessor, Retry, batch_processor
+from microbatch.worker import Batch, BatchProcessor, Job, Retry, batch_processor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = [
     "QUEUE",
@@ -20,6 +23,7 @@ __all__ = [
     "Counted",
     "OnlyOnce",
     "Refuses",
+    "Streams",
     "Watches",
     "in_process",
     "misbehaves",
@@ -160,3 +164,17 @@ class Chatty(BatchProcessor[str, str]):
                 time.sleep(SLOW_S)
                 os._exit(3)
         return batch.payloads
+
+
+class Streams(BatchProcessor[str, str]):
+    """Yields results as they are ready; is slow and raises where it is told to."""
+
+    queue = "streams"
+
+    def process(self, batch: Batch[str]) -> Iterator[tuple[Job[str], str]]:
+        for job in batch:
+            if job.payload == "slow":
+                time.sleep(SLOW_S)
+            if job.payload == "raise":
+                raise ValueError("poison")
+            yield job, job.payload.upper()

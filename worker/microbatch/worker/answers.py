@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from microbatch.common.entry import Entry
     from microbatch.worker.batch import Batch
 
-__all__ = ["describe", "failures", "outcomes"]
+__all__ = ["describe", "failures", "outcome_of", "outcomes"]
 
 TRACEBACK_LIMIT_CHARS = 16_384
 MESSAGE_LIMIT_CHARS = 4_096
@@ -47,7 +47,9 @@ def outcomes(
         ResultMismatch: The answer is not one result per job.
     """
     results = _in_order(batch, answer, mapping_allowed=mapping_allowed)
-    return [_outcome(entry, result, max_result_bytes) for entry, result in zip(entries, results, strict=True)]
+    return [
+        outcome_of(entry, result, max_result_bytes) for entry, result in zip(entries, results, strict=True)
+    ]
 
 
 def failures(entries: Sequence[Entry], error: BaseException) -> list[Outcome]:
@@ -74,7 +76,8 @@ def _in_order(batch: Batch[Any], answer: object, *, mapping_allowed: bool) -> Se
     raise ResultMismatch(f"{type(answer).__name__} is no answer to a batch; return {wanted}")
 
 
-def _outcome(entry: Entry, result: Any, max_result_bytes: int) -> Outcome:
+def outcome_of(entry: Entry, result: Any, max_result_bytes: int) -> Outcome:
+    """How a run of one job ended, by its result or by the exception in its place."""
     if isinstance(result, BaseException):
         return Outcome(entry, "failed", _encoded(result), cause=result)
     try:

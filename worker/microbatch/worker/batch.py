@@ -6,7 +6,7 @@ Rule: these are views of what Redis delivered; nothing here talks to Redis or kn
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from copy import copy
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from microbatch.common.entry import Entry
     from microbatch.worker.notes import Notes
 
-__all__ = ["Batch", "BatchReason", "BatchResults", "Job", "Retry", "notes_of", "refitted"]
+__all__ = [
+    "Batch",
+    "BatchAnswer",
+    "BatchReason",
+    "BatchResults",
+    "Job",
+    "Retry",
+    "notes_of",
+    "refitted",
+    "token_of",
+]
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -28,6 +38,15 @@ BatchReason = Literal["size", "wait", "recovery", "budget"]
 
 BatchResults = Sequence[R | Exception] | Mapping[str, R | Exception]
 """What `process` answers: one result per job in order, or by job id; an exception fails that job alone."""
+
+
+BatchAnswer = (
+    BatchResults[R]
+    | Awaitable[BatchResults[R]]
+    | Iterator[tuple["Job[P]", R | Exception]]
+    | AsyncIterator[tuple["Job[P]", R | Exception]]
+)
+"""What `process` is: a function, a coroutine function, or a generator of either kind."""
 
 
 class Retry(Exception):
@@ -141,6 +160,11 @@ def refitted(job: Job[Any], payload: Any) -> Job[Any]:
     other = copy(job)
     other.payload = payload
     return other
+
+
+def token_of(job: Job[Any]) -> str:
+    """Which delivery a job came with."""
+    return job._entry.token  # noqa: SLF001 - the one door to it
 
 
 def notes_of(batch: Sequence[Job[Any]]) -> Notes | None:

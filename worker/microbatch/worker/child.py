@@ -13,7 +13,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from microbatch.common.errors import ProcessorError
-from microbatch.worker.child_frames import LENGTH_BYTES, NOTES, frame, message
+from microbatch.worker.child_frames import LENGTH_BYTES, NOTES, PARTS, frame, message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -83,13 +83,13 @@ class Child:
             raise ProcessorError(f"in a child process: {why}")
         return child
 
-    async def ask(self, *values: Any, on_notes: Callable[[list[Any]], None] | None = None) -> list[Any]:
-        """Send a message and wait for the answer; `on_notes` gets what the processor says until then.
+    async def ask(self, *values: Any, hear: Callable[[str, list[Any]], None] | None = None) -> list[Any]:
+        """Send a message and wait for the answer; `hear` gets what it says until then.
 
         Raises:
             ChildGone: The process ended before it answered.
         """
-        answer = asyncio.ensure_future(self._ask(values, on_notes))
+        answer = asyncio.ensure_future(self._ask(values, hear))
         ended = asyncio.ensure_future(self._process.wait())
         try:
             # Not the line alone: a process that the child forked may keep it open.
@@ -108,16 +108,16 @@ class Child:
             f"was killed by signal {-code}" if code is not None and code < 0 else f"ended with {code}"
         )
 
-    async def _ask(self, values: tuple[Any, ...], on_notes: Callable[[list[Any]], None] | None) -> list[Any]:
+    async def _ask(self, values: tuple[Any, ...], hear: Callable[[str, list[Any]], None] | None) -> list[Any]:
         self._writer.write(frame(*values))
         await self._writer.drain()
         while True:
             length = int.from_bytes(await self._reader.readexactly(LENGTH_BYTES), "big")
             said = message(await self._reader.readexactly(length))
-            if said[0] != NOTES:
+            if said[0] not in {NOTES, PARTS}:
                 return said
-            if on_notes is not None:
-                on_notes(said[1])
+            if hear is not None:
+                hear(*said)
 
     def tell(self, *values: Any) -> None:
         """Send a message that is not answered."""

@@ -23,18 +23,22 @@ if TYPE_CHECKING:
 __all__ = [
     "LENGTH_BYTES",
     "NOTES",
+    "PARTS",
     "frame",
     "message",
     "read_entries",
+    "read_outcomes",
     "read_run",
     "row_of_run",
     "rows_of",
     "rows_of_notes",
+    "rows_of_outcomes",
 ]
 
 LENGTH_BYTES = 4
 NOTES = "notes"
-"""The first value of a message that is no answer: what the processor says about its jobs meanwhile."""
+PARTS = "parts"
+"""The first value of a message that is no answer: what is said about jobs meanwhile, or results of some."""
 _FIELDS = Entry.__slots__
 
 
@@ -72,17 +76,29 @@ def rows_of_notes(notes: Sequence[JobNote]) -> list[list[Any]]:
 
 def row_of_run(run: Run, rules: RetryRules) -> list[Any]:
     """A run as plain values: what each job ended with, and what it wishes."""
-    return [run.ending, [[outcome.state, outcome.value, _wish(outcome, rules)] for outcome in run.outcomes]]
+    return [run.ending, rows_of_outcomes(run.outcomes, rules)]
 
 
 def read_run(row: Sequence[Any], entries: Sequence[Entry]) -> Run:
     """The run of these entries that `row_of_run` took apart."""
     ending, rows = row
-    outcomes = [
-        Outcome(entry, state, value, cause=None if wish is None else RetryWish(*wish))
-        for entry, (state, value, wish) in zip(entries, rows, strict=True)
+    return Run(read_outcomes(rows, entries), ending)
+
+
+def rows_of_outcomes(outcomes: Sequence[Outcome], rules: RetryRules) -> list[list[Any]]:
+    """What jobs ended with as plain values, and what they wish."""
+    return [
+        [outcome.entry.token, outcome.state, outcome.value, _wish(outcome, rules)] for outcome in outcomes
     ]
-    return Run(outcomes, ending)
+
+
+def read_outcomes(rows: Sequence[Sequence[Any]], entries: Sequence[Entry]) -> list[Outcome]:
+    """The outcomes, of some of these entries, that `rows_of_outcomes` took apart."""
+    by_token = {entry.token: entry for entry in entries}
+    return [
+        Outcome(by_token[token], state, value, cause=None if wish is None else RetryWish(*wish))
+        for token, state, value, wish in rows
+    ]
 
 
 def _wish(outcome: Outcome, rules: RetryRules) -> RetryWish | None:

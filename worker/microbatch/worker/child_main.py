@@ -28,11 +28,13 @@ from microbatch.worker.batch import Batch
 from microbatch.worker.child_frames import (
     LENGTH_BYTES,
     NOTES,
+    PARTS,
     frame,
     message,
     read_entries,
     row_of_run,
     rows_of_notes,
+    rows_of_outcomes,
 )
 from microbatch.worker.local_executor import LocalExecutor
 from microbatch.worker.notes import Notes
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from microbatch.common.entry import Entry
-    from microbatch.common.scripts import JobNote
+    from microbatch.common.scripts import JobNote, Outcome
     from microbatch.worker.batch import BatchReason
     from microbatch.worker.processor import BatchProcessor
 
@@ -104,13 +106,16 @@ async def _work(
     rules = RetryRules.of(processor.retry_on, processor.give_up_on)
     entries: list[Entry] = []
 
+    async def settle(outcomes: Sequence[Outcome]) -> None:
+        writer.write(frame(PARTS, rows_of_outcomes(outcomes, rules)))
+
     async def tell(notes: Sequence[JobNote]) -> None:
         writer.write(frame(NOTES, rows_of_notes(notes)))
 
     async def answer(batch_id: str, reason: BatchReason, claimed_ms: int) -> None:
         notes = Notes(tell)
         jobs = assemble(processor.queue, entries, claimed_ms, notes).jobs
-        run = await executor.execute(Batch(batch_id, processor.queue, reason, jobs), entries)
+        run = await executor.execute(Batch(batch_id, processor.queue, reason, jobs), entries, settle)
         await notes.flush()
         notes.stop()
         writer.write(frame(*row_of_run(run, rules)))

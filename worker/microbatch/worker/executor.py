@@ -10,19 +10,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from microbatch.common.entry import Entry
     from microbatch.common.scripts import Outcome
     from microbatch.worker.batch import Batch
     from microbatch.worker.halving import Ending
 
+    Settle = Callable[[list[Outcome]], Awaitable[None]]
+
 __all__ = ["BatchLost", "Executor", "Run"]
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One call of the processor: what each job ended with, and whether somebody is to blame for all."""
+    """One call of the processor: what each job ended with, and whether somebody is to blame for all.
+
+    `outcomes` are those that were not settled while it ran.
+    """
 
     outcomes: list[Outcome]
     ending: Ending
@@ -52,8 +57,8 @@ class Executor(Protocol):
             ProcessorError: Its `setup` failed.
         """
 
-    async def execute(self, batch: Batch[Any], entries: Sequence[Entry]) -> Run:
-        """Call the processor once.
+    async def execute(self, batch: Batch[Any], entries: Sequence[Entry], settle: Settle | None = None) -> Run:
+        """Call the processor once; `settle` takes the outcomes that it yields before it ends.
 
         Raises:
             BatchLost: It hangs, or its process died.

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from typing import TYPE_CHECKING, Any, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from microbatch.common.errors import ProcessorError, ResultMismatch
 from microbatch.worker.answers import describe, failures, outcomes
@@ -18,14 +19,18 @@ from microbatch.worker.batch import Retry
 from microbatch.worker.executor import BatchLost, Run
 from microbatch.worker.fitting import fitting_of
 from microbatch.worker.processor import BatchProcessor
+from microbatch.worker.pump import Pump
+from microbatch.worker.result_stream import ResultStream
 from microbatch.worker.threads import ProcessorExit, SlotThreads
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
     from microbatch.common.entry import Entry
     from microbatch.common.queue_settings import QueueSettings
+    from microbatch.common.scripts import Outcome
     from microbatch.worker.batch import Batch
+    from microbatch.worker.executor import Settle
 
 __all__ = ["LocalExecutor"]
 
@@ -64,40 +69,65 @@ class LocalExecutor:
             cause = error.raised if isinstance(error, ProcessorExit) else error
             raise ProcessorError(f"setup of {self._processor.name} failed: {describe(cause)}") from cause
 
-    async def execute(self, batch: Batch[Any], entries: Sequence[Entry]) -> Run:
+    async def execute(self, batch: Batch[Any], entries: Sequence[Entry], settle: Settle | None = None) -> Run:
         """Call the processor; raises nothing but `BatchLost`, and when it is cancelled itself."""
         if self._fitting is None:
-            return await self._execute(batch, entries)
+            return await self._execute(batch, entries, settle)
         fit = self._fitting.fit(batch, entries)
-        run = await self._execute(fit.batch, fit.entries) if fit.entries else Run([], "clean")
+        run = await self._execute(fit.batch, fit.entries, settle) if fit.entries else Run([], "clean")
+        if self._processor.is_stream:
+            return Run([*fit.failed.values(), *run.outcomes], run.ending)
         return Run(fit.merged(run.outcomes), run.ending)
 
-    async def _execute(self, batch: Batch[Any], entries: Sequence[Entry]) -> Run:
-        name, size = self._processor.name, len(batch)
-        try:
-            answer = await self._answer(batch)
-            judged = outcomes(
+    async def _execute(self, batch: Batch[Any], entries: Sequence[Entry], settle: Settle | None) -> Run:
+        if self._processor.is_stream:
+            return await self._stream(batch, entries, settle)
+
+        async def answered() -> list[Outcome]:
+            return outcomes(
                 batch,
                 entries,
-                answer,
+                await self._answer(self._processor.process, batch),
                 mapping_allowed=not self._processor.takes_payloads,
                 max_result_bytes=self._settings.max_result_bytes,
             )
+
+        return await self._judged(len(batch), answered(), lambda: entries)
+
+    async def _stream(self, batch: Batch[Any], entries: Sequence[Entry], settle: Settle | None) -> Run:
+        async with Pump(settle) as pump:
+            stream = ResultStream(entries, pump, self._settings.max_result_bytes)
+            run_through = stream.follow if self._processor.is_async else stream.walk
+
+            async def answered() -> list[Outcome]:
+                await self._answer(partial(run_through, self._processor.process), batch)
+                stream.check_complete()
+                return []
+
+            run = await self._judged(len(batch), answered(), lambda: stream.left)
+        return Run(pump.kept + run.outcomes, run.ending)
+
+    async def _judged(
+        self, size: int, answered: Coroutine[Any, Any, list[Outcome]], left: Callable[[], Sequence[Entry]]
+    ) -> Run:
+        """How a run ended: with what it `answered`, or with an error for the jobs that are `left`."""
+        name = self._processor.name
+        try:
+            return Run(await answered, "clean")
         except BatchLost:
             raise
         except Retry as retry:
             log.info("%s asked for another run of a batch of %d: %s", name, size, describe(retry))
-            return Run(failures(entries, retry), "decided")
+            return Run(failures(left(), retry), "decided")
         except ResultMismatch as error:
             log.error("%s answered a batch of %d wrongly: %s", name, size, error)
-            return Run(failures(entries, error), "decided")
+            return Run(failures(left(), error), "decided")
         except ProcessorExit as error:
             log.error("%s raised for a batch of %d: %s", name, size, describe(error.raised))
-            return Run(failures(entries, error.raised), "raised")
+            return Run(failures(left(), error.raised), "raised")
         except Exception as error:  # noqa: BLE001 - the user's code raises what it likes
             log.warning("%s raised for a batch of %d: %s", name, size, describe(error))
-            return Run(failures(entries, error), "raised")
-        return Run(judged, "clean")
+            return Run(failures(left(), error), "raised")
 
     async def teardown(self) -> None:
         """Release what the processor holds. An error is logged: the jobs are settled already."""
@@ -114,13 +144,13 @@ class LocalExecutor:
         """Leave without a teardown; a thread that is stuck in `process` ends when it comes back."""
         self._threads.stop()
 
-    async def _answer(self, batch: Batch[Any]) -> Any:
+    async def _answer(self, process: Callable[[Batch[Any]], Any], batch: Batch[Any]) -> Any:
         if self._processor.is_async:
-            return await self._on_loop(cast("Awaitable[Any]", self._processor.process(batch)))
+            return await self._on_loop(process(batch))
         limit = asyncio.timeout(self._settings.batch_timeout_s)
         try:
             async with limit:
-                answer = await self._threads.call(self._processor.process, batch)
+                answer = await self._threads.call(process, batch)
         except TimeoutError:
             if not limit.expired():
                 raise  # the processor's own

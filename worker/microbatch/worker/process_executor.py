@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from microbatch.worker.batch import notes_of
 from microbatch.worker.child import Child, ChildGone
-from microbatch.worker.child_frames import read_run, rows_of
+from microbatch.worker.child_frames import PARTS, read_outcomes, read_run, rows_of
 from microbatch.worker.executor import BatchLost, Run
+from microbatch.worker.pump import Pump
 from microbatch.worker.reference import reference_of
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from microbatch.common.entry import Entry
     from microbatch.common.queue_settings import QueueSettings
     from microbatch.worker.batch import Batch
+    from microbatch.worker.executor import Settle
     from microbatch.worker.processor import BatchProcessor
 
 __all__ = ["ProcessExecutor"]
@@ -67,31 +70,21 @@ class ProcessExecutor:
             await self.teardown()
             raise errors[0]
 
-    async def execute(self, batch: Batch[Any], entries: Sequence[Entry]) -> Run:
+    async def execute(self, batch: Batch[Any], entries: Sequence[Entry], settle: Settle | None = None) -> Run:
         """Run a batch in a child.
 
         Raises:
             BatchLost: The child died, or took longer than `batch_timeout_s` and was killed.
         """
-        limit_s = self._settings.batch_timeout_s
-        async with self._room:
+        async with self._room, Pump(settle) as pump:
+            child = await self._take()
+            ear = partial(_hear, batch, entries, pump)
             try:
-                child = self._free.pop() if self._free else await self._start()
-            except Exception as error:
-                self._on_stuck(f"no child process for {self._name} can be started: {error}")
-                raise BatchLost(f"no child process for {self._name}: {error}") from error
-            self._busy.add(child)
-            try:
-                async with asyncio.timeout(limit_s):
+                async with asyncio.timeout(self._settings.batch_timeout_s):
                     # Jobs that came too late were set aside by the worker: the child judges no deadlines.
-                    answer = await child.ask(
-                        batch.id,
-                        batch.reason,
-                        0,
-                        rows_of(entries),
-                        on_notes=lambda rows: _relay(rows, batch, entries),
-                    )
+                    answer = await child.ask(batch.id, batch.reason, 0, rows_of(entries), hear=ear)
             except TimeoutError:
+                limit_s = self._settings.batch_timeout_s
                 raise BatchLost(f"{self._name} took longer than {limit_s:g} s", timed_out=True) from None
             except ChildGone as gone:
                 raise BatchLost(f"the process of {self._name} {gone}", died=True) from gone
@@ -101,7 +94,8 @@ class ProcessExecutor:
                 self._busy.discard(child)
                 if child not in self._free:
                     await child.kill()
-            return read_run(answer, entries)
+        run = read_run(answer, entries)
+        return Run(pump.kept + run.outcomes, run.ending)
 
     async def teardown(self) -> None:
         """Let every child tear its processor down."""
@@ -117,6 +111,15 @@ class ProcessExecutor:
         """Leave at once, because a call is stuck."""
         for child in (*self._free, *self._busy):
             child.kill_soon()
+
+    async def _take(self) -> Child:
+        try:
+            child = self._free.pop() if self._free else await self._start()
+        except Exception as error:
+            self._on_stuck(f"no child process for {self._name} can be started: {error}")
+            raise BatchLost(f"no child process for {self._name}: {error}") from error
+        self._busy.add(child)
+        return child
 
     async def _put_back(self, child: Child) -> None:
         child.batches += 1
@@ -134,13 +137,13 @@ class ProcessExecutor:
         return await Child.start(self._reference, options)
 
 
-def _relay(
-    rows: Sequence[tuple[str, bytes, Sequence[bytes]]], batch: Batch[Any], entries: Sequence[Entry]
-) -> None:
-    """Say here what the processor said in its child."""
-    notes = notes_of(batch)
-    if notes is None:
+def _hear(batch: Batch[Any], entries: Sequence[Entry], pump: Pump, what: str, rows: list[Any]) -> None:
+    """Say here what the processor said in its child, and hand on the results that it has."""
+    if what == PARTS:
+        pump.put(read_outcomes(rows, entries))
         return
-    by_token = {entry.token: entry for entry in entries}
-    for token, progress, lines in rows:
-        notes.relay(by_token[token], progress, lines)
+    notes = notes_of(batch)
+    if notes is not None:
+        by_token = {entry.token: entry for entry in entries}
+        for token, progress, lines in rows:
+            notes.relay(by_token[token], progress, lines)

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 from microbatch.common.errors import ProcessorError
 from microbatch.common.identifiers import check_queue, is_name
 from microbatch.common.queue_settings import RESOLVED, QueueOverrides
-from microbatch.worker.batch import Batch, BatchResults
+from microbatch.worker.batch import Batch, BatchAnswer
 
 if typing.TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -100,8 +100,11 @@ class BatchProcessor(Generic[P, R]):
         """
         return None
 
-    def process(self, batch: Batch[P]) -> BatchResults[R] | Awaitable[BatchResults[R]]:
+    def process(self, batch: Batch[P]) -> BatchAnswer[R, P]:
         """Process a batch; `async def`, or plain `def`, which runs in a thread.
+
+        Either may be a generator that yields `(job, result)` for one job after the other, in any order: each
+        is settled at once, while the others are still being worked on.
 
         Returns:
             One result per job: a list in order, or a mapping from exactly the batch's job ids. An exception
@@ -116,7 +119,12 @@ class BatchProcessor(Generic[P, R]):
     @property
     def is_async(self) -> bool:
         """Whether `process` runs on the event loop rather than in a thread."""
-        return inspect.iscoroutinefunction(self.process)
+        return inspect.iscoroutinefunction(self.process) or inspect.isasyncgenfunction(self.process)
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether `process` is a generator, which yields results as they are ready."""
+        return inspect.isgeneratorfunction(self.process) or inspect.isasyncgenfunction(self.process)
 
     @property
     def name(self) -> str:
@@ -146,7 +154,12 @@ class FunctionProcessor(BatchProcessor[P, R]):
     @property
     def is_async(self) -> bool:
         """Whether the function is `async def`."""
-        return inspect.iscoroutinefunction(self.function)
+        return inspect.iscoroutinefunction(self.function) or inspect.isasyncgenfunction(self.function)
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the function is a generator."""
+        return inspect.isgeneratorfunction(self.function) or inspect.isasyncgenfunction(self.function)
 
     @property
     def name(self) -> str:
@@ -240,6 +253,10 @@ def _check(processor: BatchProcessor[Any, Any]) -> None:
         raise ProcessorError(f"{processor.name} has no `process` method")
     if isinstance(processor, FunctionProcessor) and not _takes_one(processor.function):
         raise ProcessorError(f"{processor.name} must take one argument: the payloads, or a Batch")
+    if processor.is_stream and processor.takes_payloads:
+        raise ProcessorError(
+            f"{processor.name} is a generator, which yields (job, result): annotate its argument as a Batch"
+        )
 
 
 def _are_exception_types(given: object) -> bool:

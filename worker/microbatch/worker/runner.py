@@ -21,12 +21,12 @@ from microbatch.worker.process_executor import ProcessExecutor
 from microbatch.worker.retries import RetryRules, RetryWish, wish_of
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from microbatch.common.entry import Entry
     from microbatch.common.queue_settings import QueueSettings
     from microbatch.common.scripts import Outcome
-    from microbatch.worker.executor import Executor
+    from microbatch.worker.executor import Executor, Settle
     from microbatch.worker.processor import BatchProcessor
 
 __all__ = ["Runner"]
@@ -72,7 +72,7 @@ class Runner:
         self,
         batch: Batch[Any],
         entries: Sequence[Entry],
-        settle_early: Callable[[list[Outcome]], Awaitable[None]] | None = None,
+        settle_early: Settle | None = None,
     ) -> list[Outcome]:
         """Process a batch, and where the processor raises for several jobs, its halves.
 
@@ -88,23 +88,34 @@ class Runner:
             BatchLost: A part of several jobs hangs, or a process died: what was not settled has no outcome.
         """
         try:
-            run = await self._call(batch, entries)
+            run = await self._call(batch, entries, settle_early)
         except BatchLost as lost:
             if len(batch) == 1 and lost.timed_out:
                 return failures(entries, BatchTimeout(str(lost)))
             raise
-        if run.ending != "raised" or len(batch) == 1 or self._settings.on_batch_error == "fail":
+        if run.ending != "raised" or len(run.outcomes) <= 1 or self._settings.on_batch_error == "fail":
             return run.outcomes
         if self._settings.on_batch_error == "retry":
             return [self._asked_again(outcome) for outcome in run.outcomes]
+        return await self._run_halves(*_those_of(run.outcomes, batch, entries), settle_early)
+
+    async def _run_halves(
+        self, batch: Batch[Any], entries: Sequence[Entry], settle_early: Settle | None
+    ) -> list[Outcome]:
         known: list[Outcome] = []
+        done: set[str] = set()  # the deliveries that have an outcome
         plan = halves(0, len(batch))
         start, stop = next(plan)
         while True:
-            part = Batch(batch.id, batch.queue, batch.reason, batch[start:stop])
-            run = await self._call(part, entries[start:stop])
-            if run.ending != "raised" or len(part) == 1:
+            indexes = [index for index in range(start, stop) if entries[index].token not in done]
+            part = Batch(batch.id, batch.queue, batch.reason, [batch[index] for index in indexes])
+            theirs = [entries[index] for index in indexes]
+            run = await self._call(part, theirs, settle_early) if theirs else Run([], "clean")
+            left = {outcome.entry.token for outcome in run.outcomes}
+            if run.ending != "raised" or len(left) <= 1:
                 known += run.outcomes
+                left = set()
+            done |= {entry.token for entry in theirs} - left
             try:
                 start, stop = plan.send(run.ending)
             except StopIteration:
@@ -148,12 +159,12 @@ class Runner:
         log.warning("queue %s: no teardown, a batch was abandoned", self._settings.queue)
         self._executor.abandon()
 
-    async def _call(self, batch: Batch[Any], entries: Sequence[Entry]) -> Run:
+    async def _call(self, batch: Batch[Any], entries: Sequence[Entry], settle: Settle | None) -> Run:
         limit_s = self._settings.batch_timeout_s
         if limit_s is not None:
             self._due_s[batch.id] = time.monotonic() + limit_s
         try:
-            return await self._executor.execute(batch, entries)
+            return await self._executor.execute(batch, entries, settle)
         finally:
             self._due_s.pop(batch.id, None)
 
@@ -167,3 +178,15 @@ class Runner:
     def _stuck(self, why: str) -> None:
         self._is_stuck = True
         self._on_stuck(why)
+
+
+def _those_of(
+    outcomes: Sequence[Outcome], batch: Batch[Any], entries: Sequence[Entry]
+) -> tuple[Batch[Any], Sequence[Entry]]:
+    """The part of a batch to which these outcomes belong: the rest was settled while it ran."""
+    tokens = {outcome.entry.token for outcome in outcomes}
+    if len(tokens) == len(entries):
+        return batch, entries
+    indexes = [index for index, entry in enumerate(entries) if entry.token in tokens]
+    jobs = [batch[index] for index in indexes]
+    return Batch(batch.id, batch.queue, batch.reason, jobs), [entries[index] for index in indexes]
