@@ -28,6 +28,7 @@ class Cell:
         max_batch_size: The most jobs of a call, where the contender batches.
         max_wait_ms: How long a job may wait for company, where the contender can wait.
         concurrency: Batches in flight, where the contender can be told.
+        batching: How microbatch forms batches, `fixed` or `adaptive`.
         costs: Whether a call of the processor takes the device's time, or none.
         processes: Worker processes; 0 where the scenario only submits.
         workers: Workers in each of them.
@@ -41,6 +42,7 @@ class Cell:
     max_batch_size: int = 100
     max_wait_ms: float = 5.0
     concurrency: int = 2
+    batching: str = "fixed"
     costs: bool = False
     processes: int = 1
     workers: int = 1

@@ -34,6 +34,7 @@ def work(site: Site, ready: Callable[[], None]) -> None:
         max_batch_size=cell.max_batch_size,
         max_wait_ms=cell.max_wait_ms,
         concurrency=cell.concurrency,
+        batching=cell.batching,
     )
 
     async def costs_nothing(payloads: list[Payload]) -> list[Answer]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benchmarks.scenarios.adaptive import Adaptive
 from benchmarks.scenarios.closed_loop import ClosedLoop
 from benchmarks.scenarios.fleet import Fleet
 from benchmarks.scenarios.idle import Idle
@@ -16,5 +17,5 @@ if TYPE_CHECKING:
 
 __all__ = ["SCENARIOS"]
 
-_ALL: tuple[Scenario, ...] = (Throughput(), Submit(), ClosedLoop(), Latency(), Fleet(), Idle())
+_ALL: tuple[Scenario, ...] = (Throughput(), Submit(), ClosedLoop(), Adaptive(), Latency(), Fleet(), Idle())
 SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in _ALL}

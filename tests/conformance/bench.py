@@ -22,6 +22,7 @@ from microbatch.common.scripts import (
     Claimed,
     ClaimReply,
     CrashTerms,
+    Hold,
     JobOptions,
     JobView,
     Look,
@@ -132,10 +133,17 @@ class Bench:
         size: int = 32,
         wait_ms: float = 0.0,
         max_bytes: int = 1 << 24,
+        hold: Hold | None = None,
     ) -> ClaimReply:
         return await self.run(
             claim(
-                self.keys, worker, batch, max_batch_size=size, max_wait_ms=wait_ms, max_batch_bytes=max_bytes
+                self.keys,
+                worker,
+                batch,
+                max_batch_size=size,
+                max_wait_ms=wait_ms,
+                max_batch_bytes=max_bytes,
+                hold=hold,
             )
         )
 

@@ -124,6 +124,14 @@ async def to_join(bench: Bench) -> Call[Any]:
     return scripts.join(bench.keys, "w1", max_batch_size=8, max_wait_ms=5)
 
 
+async def run_elsewhere(bench: Bench) -> None:
+    await bench.run(scripts.pace(bench.keys, (1, 1, 1, 1, 1), half_life_ms=10**9))
+
+
+async def to_pace(bench: Bench) -> Call[Any]:
+    return scripts.pace(bench.keys, (1, 10, 5, 100, 50), half_life_ms=10**9)
+
+
 async def to_leave(bench: Bench) -> Call[Any]:
     await bench.beat("w1")
     return scripts.step_aside(bench.keys, "w1", leaving=True)

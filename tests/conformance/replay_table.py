@@ -228,6 +228,14 @@ ROWS = [
         lambda reply: (reply.work_waits, reply.orphans, reply.dead),
     ),
     Row(
+        "pace",
+        stages.to_pace,
+        [1, 10, 5, 100, 50],
+        [2, 20, 10, 200, 100],
+        {"after others": Late(stages.run_elsewhere, [3, 21, 11, 201, 101])},
+        lambda reply: [round(value) for value in reply],
+    ),
+    Row(
         "join",
         stages.to_join,
         ("", ""),

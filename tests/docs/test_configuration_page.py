@@ -24,6 +24,7 @@ UNITS = {
     "max_batch_keys": "lanes",
     "concurrency": "batches",
     "max_batch_size": "jobs",
+    "batching": "",
     "max_crashes": "workers",
     "dead_max_length": "jobs",
     "job_log_limit_lines": "lines",

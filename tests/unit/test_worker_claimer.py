@@ -17,6 +17,7 @@ from microbatch.worker.bell import Bell
 from microbatch.worker.claimer import Claimer
 from microbatch.worker.isolation import Isolation
 from microbatch.worker.ledger import Ledger
+from microbatch.worker.pacing import FixedPacing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -54,7 +55,7 @@ class Loop:
         self.ledger = Ledger(slots, self.bell.ring, Isolation())
         self.begun: list[str] = []
         settings = queue_settings("q", settings=WorkerSettings())
-        self.claimer = Claimer(redis, "me", settings, self.ledger, self.bell, self._begin)  # type: ignore[arg-type] # a fake
+        self.claimer = Claimer(redis, "me", FixedPacing(settings), self.ledger, self.bell, self._begin)  # type: ignore[arg-type] # a fake
         self.task: asyncio.Task[None] | None = None
 
     def start(self) -> None:

@@ -70,6 +70,11 @@ class QueueKeys:
         return f"{self.prefix}settings"
 
     @property
+    def pace(self) -> str:
+        """How long batches took, over the fleet."""
+        return f"{self.prefix}pace"
+
+    @property
     def workers(self) -> str:
         """Heartbeats by worker."""
         return f"{self.prefix}workers"

@@ -15,6 +15,7 @@ from microbatch.common.settings_bounds import (
     Attempts,
     BackoffS,
     BatchError,
+    Batching,
     BatchSize,
     BatchTimeoutS,
     Concurrency,
@@ -23,6 +24,7 @@ from microbatch.common.settings_bounds import (
     ManyKeys,
     QueueLength,
     StarvationS,
+    TargetMs,
     TtlS,
     ValueBytes,
     WaitMs,
@@ -46,6 +48,8 @@ class QueueOverrides(BaseModel):
     max_batch_size: BatchSize | None = None
     max_wait_ms: WaitMs | None = None
     max_starvation_s: StarvationS | None = None
+    batching: Batching | None = None
+    target_p95_ms: TargetMs | None = None
     concurrency: Concurrency | None = None
     max_result_bytes: ValueBytes | None = None
     result_ttl_s: TtlS | None = None
@@ -76,6 +80,8 @@ class QueueSettings:
     max_batch_size: int
     max_wait_ms: float
     max_starvation_s: float
+    batching: Batching
+    target_p95_ms: float | None
     concurrency: int
     max_result_bytes: int
     result_ttl_s: float

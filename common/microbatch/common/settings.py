@@ -21,6 +21,7 @@ from microbatch.common.settings_bounds import (
     Attempts,
     BackoffS,
     BatchError,
+    Batching,
     BatchSize,
     BatchTimeoutS,
     Concurrency,
@@ -30,6 +31,7 @@ from microbatch.common.settings_bounds import (
     QueueLength,
     RssBytes,
     StarvationS,
+    TargetMs,
     TtlS,
     ValueBytes,
     WaitMs,
@@ -205,6 +207,16 @@ class WorkerSettings(RedisSettings):
         default=30.0,
         description="Jobs of a lower priority that have waited this long go as if they had the highest. Less "
         "bounds their wait, more keeps high priorities undisturbed.",
+    )
+    batching: Batching = Field(
+        default="fixed",
+        description="`fixed`: batches form by `max_batch_size` and `max_wait_ms` alone. `adaptive`: those "
+        "are limits; a batch leaves at once while capacity is idle, and waits only where that pays.",
+    )
+    target_p95_ms: TargetMs | None = Field(
+        default=None,
+        description="With `batching=adaptive`: the time from submit to result that batches are kept small "
+        "enough for. Unset: as large as `max_batch_size`. Less answers sooner, more ends more jobs.",
     )
     max_result_bytes: ValueBytes = Field(
         default=MIB,

@@ -16,6 +16,7 @@ __all__ = [
     "BatchError",
     "BatchSize",
     "BatchTimeoutS",
+    "Batching",
     "Concurrency",
     "Executor",
     "ManyBatches",
@@ -23,6 +24,7 @@ __all__ = [
     "QueueLength",
     "RssBytes",
     "StarvationS",
+    "TargetMs",
     "TtlS",
     "ValueBytes",
     "WaitMs",
@@ -41,8 +43,12 @@ BackoffS = Annotated[float, Field(ge=0, le=86_400)]
 BatchTimeoutS = Annotated[float, Field(ge=0.01, le=86_400)]
 ManyKeys = Annotated[int, Field(ge=1, le=10_000_000)]
 StarvationS = Annotated[float, Field(ge=0.1, le=86_400)]
+TargetMs = Annotated[float, Field(ge=1, le=3_600_000)]
 ManyBatches = Annotated[int, Field(ge=1, le=1_000_000_000)]
 RssBytes = Annotated[int, Field(ge=MIB, le=1024 * 1024 * MIB)]
+
+Batching = Literal["fixed", "adaptive"]
+"""Whether sizes and waits are as set, or found out."""
 
 BatchError = Literal["bisect", "fail", "retry"]
 """What becomes of a batch for which the processor raised."""

@@ -68,6 +68,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-wait-ms", metavar="MS", help="how long a job may wait for others; likewise (default: 5)"
     )
+    parser.add_argument(
+        "--batching",
+        choices=("fixed", "adaptive"),
+        help="by these two, or with them as limits and the waits that pay (default: fixed)",
+    )
+    parser.add_argument(
+        "--target-p95-ms", metavar="MS", help="with adaptive batching: keep batches small enough for this"
+    )
     parser.add_argument("--concurrency", metavar="N", help="batches at the same time, per queue (default: 1)")
     parser.add_argument(
         "--drain-timeout-s", metavar="S", help="how long open batches may take when it leaves (default: 25)"
@@ -88,6 +96,8 @@ def run(arguments: argparse.Namespace) -> int:
         | {
             "max_batch_size": arguments.max_batch_size,
             "max_wait_ms": arguments.max_wait_ms,
+            "batching": arguments.batching,
+            "target_p95_ms": arguments.target_p95_ms,
             "concurrency": arguments.concurrency,
             "drain_timeout_s": arguments.drain_timeout_s,
         }

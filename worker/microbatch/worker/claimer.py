@@ -20,9 +20,9 @@ from microbatch.common.scripts import Call, Claimed, ClaimReply, Idle, Watch, cl
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from microbatch.common.settings import QueueSettings
     from microbatch.worker.bell import Bell
     from microbatch.worker.ledger import Ledger
+    from microbatch.worker.pacing import Pacing
 
 __all__ = ["MAX_BATCH_BYTES", "Claimer"]
 
@@ -40,7 +40,7 @@ class Claimer:
         self,
         connection: Connection,
         worker_id: str,
-        settings: QueueSettings,
+        pacing: Pacing,
         ledger: Ledger,
         bell: Bell,
         on_batch: Callable[[str, Claimed], None],
@@ -49,8 +49,8 @@ class Claimer:
         self.is_idle = False
         self._connection = connection
         self._worker_id = worker_id
-        self._settings = settings
-        self._keys = QueueKeys(settings.queue)
+        self._pacing = pacing
+        self._keys = QueueKeys(pacing.queue)
         self._ledger = ledger
         self._on_batch = on_batch
         self._quiet = False
@@ -114,6 +114,7 @@ class Claimer:
         if isinstance(reply, Claimed):
             self._batch_id = new_batch_id()
             is_one_more = self._ledger.has_parked and any(entry.newer for entry in reply.entries)
+            self._pacing.claimed(batch_id, reply)
             self._on_batch(batch_id, reply)
             if reply.reason != "size":
                 for _ in range(HEAD_START):  # what the batch can do at once goes before the next claim
@@ -122,6 +123,8 @@ class Claimer:
                 await asyncio.sleep(NEWER_PAUSE_S)
             return
         self._ledger.expect(None)
+        if isinstance(reply, Idle):
+            self._pacing.idle()
         await self._sleep(reply)
 
     async def _fail(self, error: Exception) -> None:
@@ -138,14 +141,16 @@ class Claimer:
             log.warning("queue %s: stepping aside failed: %s", self._keys.queue, error)
 
     def _claim(self, batch_id: str) -> Call[ClaimReply]:
+        terms = self._pacing.terms()
         return claim(
             self._keys,
             self._worker_id,
             batch_id,
-            max_batch_size=self._settings.max_batch_size,
-            max_wait_ms=self._settings.max_wait_ms,
+            max_batch_size=terms.max_batch_size,
+            max_wait_ms=terms.max_wait_ms,
             max_batch_bytes=MAX_BATCH_BYTES,
-            max_starvation_s=self._settings.max_starvation_s,
+            max_starvation_s=terms.max_starvation_s,
+            hold=terms.hold,
         )
 
     async def _sleep(self, reply: Watch | Idle) -> None:

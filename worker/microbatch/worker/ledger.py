@@ -25,10 +25,18 @@ class Ledger:
         slots: How many batches may be in flight.
         on_free_slot: Called on the loop when a slot became free.
         isolation: While a suspect runs alone in this process, no slot is free.
+        most: How many may be in flight for now, if that is less.
     """
 
-    def __init__(self, slots: int, on_free_slot: Callable[[], None], isolation: Isolation) -> None:
+    def __init__(
+        self,
+        slots: int,
+        on_free_slot: Callable[[], None],
+        isolation: Isolation,
+        most: Callable[[], int] | None = None,
+    ) -> None:
         self.slots = slots
+        self._most = most
         self._isolation = isolation
         self._on_free_slot = on_free_slot
         self._claiming: str | None = None
@@ -38,7 +46,8 @@ class Ledger:
     @property
     def has_free_slot(self) -> bool:
         """Whether another batch may be claimed."""
-        return self.running < self.slots and not self._isolation.is_wanted
+        slots = self.slots if self._most is None else min(self.slots, self._most())
+        return self.running < slots and not self._isolation.is_wanted
 
     @property
     def running(self) -> int:
@@ -79,7 +88,8 @@ class Ledger:
         was_full = not self.has_free_slot
         self._running.pop(batch_id, None)
         self._parked.discard(batch_id)
-        if was_full:  # else the claim loop sleeps beside a free slot, and another one tells it nothing
+        # Else the claim loop sleeps beside a free slot, and another tells it nothing; unless `most` moved.
+        if was_full or self._most is not None:
             self._on_free_slot()
 
     def tasks(self) -> dict[str, asyncio.Task[None]]:

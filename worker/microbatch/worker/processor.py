@@ -18,7 +18,7 @@ from microbatch.worker.batch import Batch, BatchAnswer
 if typing.TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from microbatch.common.settings_bounds import BatchError, Executor
+    from microbatch.common.settings_bounds import BatchError, Batching, Executor
 
 __all__ = [
     "DECLARABLE",
@@ -49,6 +49,9 @@ class BatchProcessor(Generic[P, R]):
         max_batch_size: The most jobs of a call; None leaves it to the settings.
         max_wait_ms: How long the oldest job may wait for others, in milliseconds; None: the settings.
         max_starvation_s: How long lower priorities may be passed over, in seconds; None: the settings.
+        batching: `"fixed"`, or `"adaptive"`: the two above are limits, and a wait has to pay; None: the
+            settings.
+        target_p95_ms: With adaptive batching, what batches are kept small enough for; None: the settings.
         concurrency: Batches in flight per process; None: the settings.
         max_result_bytes: The largest encoded result; None: the settings.
         result_ttl_s: How long results are kept, in seconds; None: the settings.
@@ -75,6 +78,8 @@ class BatchProcessor(Generic[P, R]):
     max_batch_size: int | None = None
     max_wait_ms: float | None = None
     max_starvation_s: float | None = None
+    batching: Batching | None = None
+    target_p95_ms: float | None = None
     concurrency: int | None = None
     max_result_bytes: int | None = None
     result_ttl_s: float | None = None

@@ -23,6 +23,7 @@ from microbatch.worker.claimer import Claimer
 from microbatch.worker.executor import BatchLost
 from microbatch.worker.ledger import Ledger
 from microbatch.worker.notes import Notes
+from microbatch.worker.pacing import pacing_for
 from microbatch.worker.retries import judged
 from microbatch.worker.scribe import Scribe
 from microbatch.worker.settler import Settler
@@ -69,10 +70,16 @@ class QueueAgent:
         self.settings = settings
         self.runner = runner_of(post.processors, settings, parts.retirement.stuck)
         self.bell = Bell()
-        self.ledger = Ledger(settings.concurrency, self.bell.ring, parts.isolation)
+        self.pacing = pacing_for(parts.connection, self.keys, settings)
+        self.ledger = Ledger(settings.concurrency, self.bell.ring, parts.isolation, self.pacing.most)
         parts.isolation.on_open(self.bell.ring)
         self.claimer = Claimer(
-            parts.connection, parts.worker_id, settings, self.ledger, self.bell, self._begin
+            parts.connection,
+            parts.worker_id,
+            self.pacing,
+            self.ledger,
+            self.bell,
+            self._begin,
         )
         self._parts = parts
         rules = self.runner.rules
@@ -136,6 +143,7 @@ class QueueAgent:
         """Let the claim loop end; a claim that is on its way is awaited, and its batch still runs."""
         self.claimer.leave()
         await self.ticker.stop()
+        await self.pacing.close()
         if self._claiming is not None:
             # Unlike gather, wait leaves the loop alone when we are cancelled: its claim may be on its way.
             await asyncio.wait({self._claiming})
@@ -196,6 +204,8 @@ class QueueAgent:
         if not task.cancelled() and (error := task.exception()) is not None:
             # A bug of ours: the jobs stay claimed, so the heartbeat hands them back as orphans.
             log.error("queue %s: batch %s broke", self.settings.queue, batch_id, exc_info=error)
+        self.pacing.ended(batch_id)
+        self.pacing.freed()
         self.ledger.strike(batch_id)
         self._parts.retirement.batch_ended()
 
@@ -220,6 +230,7 @@ class QueueAgent:
             batch = Batch(batch_id, self.settings.queue, cast("BatchReason", claimed.reason), sorted_.jobs)
             try:
                 ended = await self._run(facts, batch, sorted_.entries, notes)
+                self.pacing.ended(batch_id)
             except BatchLost as lost:
                 await notes.flush()  # while these jobs are still ours
                 crasher = self._crasher(lost, sorted_.entries)

@@ -5,13 +5,14 @@ A wrapper builds a `Call`; a connection runs it. docs/protocol.md describes them
 
 from microbatch.common.scripts.await_results import KEPT_MS, RecordView, await_results
 from microbatch.common.scripts.cancel import CANCEL_MESSAGE, cancel
-from microbatch.common.scripts.claim import Claimed, ClaimReply, Idle, Watch, claim
+from microbatch.common.scripts.claim import Claimed, ClaimReply, Hold, Idle, Watch, claim
 from microbatch.common.scripts.dead_letters import RawLetter, dead_letters
 from microbatch.common.scripts.heartbeat import Look, heartbeat
 from microbatch.common.scripts.job_log import LogView, job_log
 from microbatch.common.scripts.job_status import JobView, job_status
 from microbatch.common.scripts.join import DeclaredLimits, join
 from microbatch.common.scripts.note import JobNote, note
+from microbatch.common.scripts.pace import pace
 from microbatch.common.scripts.purge_dead import purge_dead
 from microbatch.common.scripts.quarantine import Fault, quarantine
 from microbatch.common.scripts.queue_status import QueueStatus, queue_status
@@ -41,6 +42,7 @@ __all__ = [
     "DeclaredLimits",
     "Ending",
     "Fault",
+    "Hold",
     "Idle",
     "JobNote",
     "JobOptions",
@@ -75,6 +77,7 @@ __all__ = [
     "join",
     "load",
     "note",
+    "pace",
     "purge_dead",
     "quarantine",
     "queue_status",

@@ -1,7 +1,9 @@
 -- claim: take one batch for a free slot, or say how long to wait for one.
 --
 -- Keys:    the queue's prefix
--- Args:    worker, batch id, max_batch_size, max_wait_us, max_batch_bytes, starvation_ms (absent: 30000)
+-- Args:    worker, batch id, max_batch_size, max_wait_us, max_batch_bytes, starvation_ms (absent: 30000),
+--          fill, hold_us (absent: max_batch_size, and no end): new jobs are due as soon as that many wait, or after
+--          that time from now, or while another worker is idle
 -- Returns: {'batch', reason, claimed_ms, lane, plain, others, lane, plain, others ...}
 --          plain: flat, in short: entry id, local id, client, payload, entry id ...; plain jobs on their first run
 --          others: {entry id, fields} as XRANGE gives it; the first entry that is no such job, and all behind it
@@ -19,6 +21,7 @@
 -- @include turns
 local worker, batch = ARGV[1], ARGV[2]
 local max_size, max_wait_us, max_bytes = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local fill, hold_us = tonumber(ARGV[7] or max_size), ARGV[8] and tonumber(ARGV[8])
 local batches = Q .. 'batches:' .. worker
 local LOOK_US = 1000000
 local AHEAD_US = 5000  -- what this very call promotes may get an id after its `now`
@@ -181,6 +184,11 @@ local function close_main()
   return answer
 end
 
+-- We are not among them any more. A worker that is idle looks every now and then.
+local function others_are_idle()
+  return redis.call('ZCOUNT', Q .. 'idle', int(now_ms - IDLE_LIMIT_MS), '+inf') > 0
+end
+
 local function watch_for(wait_us, threshold)
   redis.call('SET', Q .. 'watcher', int(threshold) .. ' ' .. worker, 'PX',
     int(math.ceil(wait_us / 1000) + tonumber(WAKE_LEASE_MS)))
@@ -272,11 +280,11 @@ local wait_us, main = nil, nil  -- until the main lane is due, or how it is due
 if oldest then
   local age_us = now_us - entry_ms(oldest[1]) * 1000
   if age_us < 0 and age_us >= -AHEAD_US then age_us = 0 end
-  local enough = waiting - tombstones >= max_size
+  local enough = waiting - tombstones >= fill or hold_us and others_are_idle()
   if enough or age_us >= max_wait_us or age_us < 0 then  -- an id in the future counts as due
     main = age_us >= terms.starvation_ms * 1000 and 'starved' or 'due'
   else
-    wait_us = max_wait_us - age_us
+    wait_us = math.min(max_wait_us - age_us, hold_us or max_wait_us)
   end
 end
 if sided then
@@ -294,7 +302,7 @@ if wait_us then
   if mine or not watcher then
     local soon_ms = rare and next_due_ms()
     wait_us = math.min(wait_us, LOOK_US)
-    return watch_for(soon_ms and math.min(wait_us, soon_ms * 1000) or wait_us, wait_us > max_wait_us and 1 or max_size)
+    return watch_for(soon_ms and math.min(wait_us, soon_ms * 1000) or wait_us, wait_us > max_wait_us and 1 or fill)
   end
 end
 return go_idle()

@@ -12,7 +12,7 @@ from microbatch.common.scripts.script import Arg, Call, load
 if TYPE_CHECKING:
     from microbatch.common.keys import QueueKeys
 
-__all__ = ["ClaimReply", "Claimed", "Idle", "Watch", "claim"]
+__all__ = ["ClaimReply", "Claimed", "Hold", "Idle", "Watch", "claim"]
 
 
 MAX_STARVATION_S = 30.0
@@ -40,6 +40,14 @@ class Idle:
     """Nothing waits, or another worker watches: sleep until woken."""
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """How long to wait for company: until `fill` jobs are there, `hold_ms` from now, or somebody is idle."""
+
+    fill: int
+    hold_ms: float
+
+
 ClaimReply = Claimed | Watch | Idle
 _IDLE = Idle()
 
@@ -53,11 +61,14 @@ def claim(  # noqa: PLR0913 - what the script takes
     max_wait_ms: float,
     max_batch_bytes: int,
     max_starvation_s: float = MAX_STARVATION_S,
+    hold: Hold | None = None,
 ) -> Call[ClaimReply]:
     """Take one batch for a free slot, or learn how long to wait for one."""
-    args: tuple[Arg, ...] = (worker, batch, max_batch_size, int(max_wait_ms * 1000), max_batch_bytes)
-    if max_starvation_s != MAX_STARVATION_S:
-        args += (int(max_starvation_s * 1000),)
+    args: list[Arg] = [worker, batch, max_batch_size, int(max_wait_ms * 1000), max_batch_bytes]
+    if hold is not None or max_starvation_s != MAX_STARVATION_S:
+        args.append(int(max_starvation_s * 1000))
+    if hold is not None:
+        args += [hold.fill, int(hold.hold_ms * 1000)]
     return Call(load("claim"), keys.prefix, args, _parse)
 
 

@@ -69,7 +69,7 @@ ROLES: Final = (
         (
             *("join", "claim", "settle", "quarantine", "release"),
             *("heartbeat", "takeover", "step_aside", "run_alone", "queue_status", "note"),
-            *("schedule_put", "schedules", "schedule_advance"),
+            *("schedule_put", "schedules", "schedule_advance", "pace"),
         ),
         ("sadd", "subscribe:wake"),
     ),
