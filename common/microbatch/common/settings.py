@@ -192,11 +192,10 @@ class WorkerSettings(RedisSettings):
 
     concurrency: Concurrency = Field(
         default=1,
-        description="Batches in flight per queue and process. More overlaps waiting inside the processor.",
+        description="Batches in flight per queue and process. More overlaps waiting inside of them.",
     )
     max_batch_size: BatchSize = Field(
-        default=32,
-        description="The most jobs per call of the processor. More is cheaper per job, and slower per call.",
+        default=32, description="The most jobs per call. More is cheaper per job, and slower per call."
     )
     max_wait_ms: WaitMs = Field(
         default=5.0,
@@ -210,17 +209,15 @@ class WorkerSettings(RedisSettings):
     )
     batching: Batching = Field(
         default="fixed",
-        description="`fixed`: batches form by `max_batch_size` and `max_wait_ms` alone. `adaptive`: those "
-        "are limits; a batch leaves at once while capacity is idle, and waits only where that pays.",
+        description="`adaptive`: the two above are limits, idle capacity never waits, and a wait has to pay.",
     )
     target_p95_ms: TargetMs | None = Field(
         default=None,
-        description="With `batching=adaptive`: the time from submit to result that batches are kept small "
-        "enough for. Unset: as large as `max_batch_size`. Less answers sooner, more ends more jobs.",
+        description="With adaptive batching: batches stay small enough for it. Unset: no target.",
     )
     max_result_bytes: ValueBytes = Field(
         default=MIB,
-        description="The largest encoded result; a larger one fails its own job. More costs Redis memory.",
+        description="The largest encoded result; a larger one fails its own job. More costs Redis.",
     )
     result_ttl_s: TtlS = Field(
         default=3_600.0,
@@ -237,8 +234,7 @@ class WorkerSettings(RedisSettings):
         "back. Keep it below the orchestrator's kill delay (Kubernetes: 30 s).",
     )
     max_crashes: Annotated[int, Field(ge=1, le=1_000)] = Field(
-        default=2,
-        description="A job in which this many workers died fails: `WorkerLost`. More forgives bad luck.",
+        default=2, description="After that many deaths of workers a job fails, `WorkerLost`. More is patient."
     )
     loop_stall_limit_s: Annotated[float, Field(ge=0.1, le=86_400)] = Field(
         default=30.0,
@@ -280,8 +276,7 @@ class WorkerSettings(RedisSettings):
         "Less bounds leaks sooner, and costs a `setup` each time.",
     )
     max_batches: ManyBatches | None = Field(
-        default=None,
-        description="Batches after which the worker drains and exits with 0, to be restarted. Unset: never.",
+        default=None, description="Batches after which the worker drains and exits with 0. Unset: never."
     )
     max_rss_bytes: RssBytes | None = Field(
         default=None,
@@ -298,7 +293,7 @@ class WorkerSettings(RedisSettings):
     )
     dead_max_length: Annotated[int, Field(ge=0, le=100_000_000)] = Field(
         default=100_000,
-        description="Dead letters that a queue keeps; the oldest go first. More costs Redis memory.",
+        description="Dead letters that a queue keeps; the oldest go first. More costs memory.",
     )
 
 

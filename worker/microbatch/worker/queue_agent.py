@@ -74,12 +74,7 @@ class QueueAgent:
         self.ledger = Ledger(settings.concurrency, self.bell.ring, parts.isolation, self.pacing.most)
         parts.isolation.on_open(self.bell.ring)
         self.claimer = Claimer(
-            parts.connection,
-            parts.worker_id,
-            self.pacing,
-            self.ledger,
-            self.bell,
-            self._begin,
+            parts.connection, parts.worker_id, self.pacing, self.ledger, self.bell, self._begin
         )
         self._parts = parts
         rules = self.runner.rules

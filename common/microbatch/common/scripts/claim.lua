@@ -2,8 +2,7 @@
 --
 -- Keys:    the queue's prefix
 -- Args:    worker, batch id, max_batch_size, max_wait_us, max_batch_bytes, starvation_ms (absent: 30000),
---          fill, hold_us (absent: max_batch_size, and no end): new jobs are due as soon as that many wait, or after
---          that time from now, or while another worker is idle
+--          fill, hold_us (absent: max_batch_size, no end): due when as many wait, at the end, or while others idle
 -- Returns: {'batch', reason, claimed_ms, lane, plain, others, lane, plain, others ...}
 --          plain: flat, in short: entry id, local id, client, payload, entry id ...; plain jobs on their first run
 --          others: {entry id, fields} as XRANGE gives it; the first entry that is no such job, and all behind it
@@ -157,17 +156,12 @@ local function fill_up(lane)
   end
 end
 
-local function is_watched_by_me()
-  local watcher = redis.call('GET', Q .. 'watcher')
-  return watcher and watcher:match('^%d+ (.+)$') == worker, watcher
-end
-
 local function close_batch(reason)
   answer[2] = reason
   redis.call('HSET', batches, batch, int(now_ms) .. ' ' .. reason .. ' ' .. table.concat(tokens, ' '))
   -- Whoever holds jobs can be found dead, also one that was taken over or has left and claims once more.
   redis.call('ZADD', Q .. 'workers', 'NX', int(now_ms), worker)
-  if is_watched_by_me() then redis.call('DEL', Q .. 'watcher') end
+  if is_watched_by(worker) then redis.call('DEL', Q .. 'watcher') end
   return answer
 end
 
@@ -184,11 +178,6 @@ local function close_main()
   return answer
 end
 
--- We are not among them any more. A worker that is idle looks every now and then.
-local function others_are_idle()
-  return redis.call('ZCOUNT', Q .. 'idle', int(now_ms - IDLE_LIMIT_MS), '+inf') > 0
-end
-
 local function watch_for(wait_us, threshold)
   redis.call('SET', Q .. 'watcher', int(threshold) .. ' ' .. worker, 'PX',
     int(math.ceil(wait_us / 1000) + tonumber(WAKE_LEASE_MS)))
@@ -197,7 +186,7 @@ end
 
 local function go_idle()
   if cleared >= CLEARED_LIMIT then return {'watch', 0} end  -- there may be more behind them
-  local mine, watcher = is_watched_by_me()
+  local mine, watcher = is_watched_by(worker)
   local soon_ms = rare and next_due_ms()
   if soon_ms and soon_ms < SOON_MS and (mine or not watcher) then return watch_for(soon_ms * 1000, 1) end
   if mine then redis.call('DEL', Q .. 'watcher') end
@@ -280,7 +269,7 @@ local wait_us, main = nil, nil  -- until the main lane is due, or how it is due
 if oldest then
   local age_us = now_us - entry_ms(oldest[1]) * 1000
   if age_us < 0 and age_us >= -AHEAD_US then age_us = 0 end
-  local enough = waiting - tombstones >= fill or hold_us and others_are_idle()
+  local enough = waiting - tombstones >= fill or hold_us and somebody_is_idle()
   if enough or age_us >= max_wait_us or age_us < 0 then  -- an id in the future counts as due
     main = age_us >= terms.starvation_ms * 1000 and 'starved' or 'due'
   else
@@ -298,7 +287,7 @@ elseif main then
   if #tokens > 0 then return close_main() end
 end
 if wait_us then
-  local mine, watcher = is_watched_by_me()
+  local mine, watcher = is_watched_by(worker)
   if mine or not watcher then
     local soon_ms = rare and next_due_ms()
     wait_us = math.min(wait_us, LOOK_US)

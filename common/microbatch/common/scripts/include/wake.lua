@@ -9,6 +9,16 @@
 local WAKE_LEASE_MS = '100'
 local IDLE_LIMIT_MS = 3000
 
+local function is_watched_by(worker)
+  local watcher = redis.call('GET', Q .. 'watcher')
+  return watcher and watcher:match('^%d+ (.+)$') == worker, watcher
+end
+
+-- A worker that is idle looks every now and then.
+local function somebody_is_idle()
+  return redis.call('ZCOUNT', Q .. 'idle', int(now_ms - IDLE_LIMIT_MS), '+inf') > 0
+end
+
 local function ring(worker)
   redis.call('SET', Q .. 'watcher', '0 ' .. worker, 'PX', WAKE_LEASE_MS)
   redis.call('PUBLISH', Q .. 'wake:' .. worker, '1')
