@@ -169,8 +169,7 @@ class ClientSettings(RedisSettings):
 
     replicas: Annotated[int, Field(ge=1, le=100)] = Field(
         default=1,
-        description='How many replicas must have a job that is submitted with `durability="replicated"`. '
-        "More survives the loss of more servers, and waits for the slowest of them.",
+        description='Replicas that must have a job submitted with `durability="replicated"`. More survives more.',
     )
 
     def max_queue_length_for(self, queue: str) -> int:
@@ -272,8 +271,7 @@ class WorkerSettings(RedisSettings):
     )
     max_batches_per_child: ManyBatches | None = Field(
         default=None,
-        description="Batches after which a child process (`executor=process`) is replaced. Unset: never. "
-        "Less bounds leaks sooner, and costs a `setup` each time.",
+        description="Batches after which a child process (`executor=process`) is replaced. Unset: never.",
     )
     max_batches: ManyBatches | None = Field(
         default=None, description="Batches after which the worker drains and exits with 0. Unset: never."
