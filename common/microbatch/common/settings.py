@@ -169,7 +169,7 @@ class ClientSettings(RedisSettings):
 
     replicas: Annotated[int, Field(ge=1, le=100)] = Field(
         default=1,
-        description='Replicas that must have a job submitted with `durability="replicated"`. More survives more.',
+        description='Replicas that must have a job submitted with `durability="replicated"`.',
     )
 
     def max_queue_length_for(self, queue: str) -> int:
