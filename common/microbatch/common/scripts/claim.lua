@@ -15,6 +15,7 @@
 -- @include backlog
 -- @include lanes
 -- @include wake
+-- @include idle
 -- @include history
 -- @include park
 -- @include turns

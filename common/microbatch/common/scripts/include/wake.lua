@@ -14,11 +14,6 @@ local function is_watched_by(worker)
   return watcher and watcher:match('^%d+ (.+)$') == worker, watcher
 end
 
--- A worker that is idle looks every now and then.
-local function somebody_is_idle()
-  return redis.call('ZCOUNT', Q .. 'idle', int(now_ms - IDLE_LIMIT_MS), '+inf') > 0
-end
-
 local function ring(worker)
   redis.call('SET', Q .. 'watcher', '0 ' .. worker, 'PX', WAKE_LEASE_MS)
   redis.call('PUBLISH', Q .. 'wake:' .. worker, '1')
