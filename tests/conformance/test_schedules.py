@@ -9,6 +9,7 @@ from tests.conformance.bench import Bench, job
 
 from microbatch.common import scripts
 from microbatch.common.codec import decode, encode
+from microbatch.common.errors import ServerFull
 from microbatch.common.schedule import Schedule, tick_headers, tick_job
 from microbatch.common.scripts import Idle, TickJob
 
@@ -217,3 +218,35 @@ async def test_a_due_job_wakes_an_idle_worker(bench: Bench) -> None:
     async with bench.listening(bench.keys.wake_channel("w1")) as worker:
         await advance(bench, await bench.now_ms() + 300)
         assert await worker.all() == [b"1"]
+
+
+async def test_what_something_else_wrote_over_a_schedule_is_set_aside(bench: Bench) -> None:
+    await declare(bench)
+    await bench.raw.delete(bench.keys.schedule("s"))
+    await bench.raw.set(bench.keys.schedule("s"), "oops")
+    assert await declare(bench) == "new"
+    assert await bench.raw.get(bench.keys.aside("schedule:s")) == b"oops"
+    assert [seen.name for seen in await views(bench, "due")] == ["s"]
+
+
+async def test_a_full_server_refuses_ticks_and_lets_everybody_declare_and_operators_act(
+    real_bench: Bench,
+) -> None:
+    tick = await in_an_hour(real_bench)
+    await declare(real_bench)
+    await advance(real_bench, tick)
+    await real_bench.raw.config_set("maxmemory-policy", "noeviction")
+    await real_bench.raw.config_set("maxmemory", 1)
+    try:
+        assert await declare(real_bench) == "same"
+        with pytest.raises(ServerFull):
+            await advance(real_bench, tick + 1)
+        assert (await view(real_bench)).waiting == [tick]
+        assert (await real_bench.beat()).schedules_wait
+        for action in ("pause", "resume", "remove"):
+            assert await change(real_bench, action)
+        assert await views(real_bench) == []
+        assert await declare(real_bench) == "new"
+        assert await real_bench.record(tick_job("s", tick)) == {}
+    finally:
+        await real_bench.raw.config_set("maxmemory", 0)

@@ -197,3 +197,20 @@ async def test_an_idle_worker_with_schedules_makes_few_calls(redis_url: str, raw
         names = (await raw.info("commandstats")).keys()
     assert "cmdstat_zrangebyscore" in names  # beats
     assert "cmdstat_zscore" not in names  # and nobody reads a schedule
+
+
+async def test_a_worker_starts_on_a_full_server_and_its_ticks_come_once_there_is_room(
+    redis_url: str, raw: Any, admin: Admin
+) -> None:
+    ran: Ran = []
+    await raw.config_set("maxmemory", 1)
+    try:
+        async with Worker(
+            [noting(ran, raw), Schedule("s", queue="work", every_s=1)], settings=quick(redis_url)
+        ):
+            assert len(await admin.schedules("work").all()) == 1
+            assert await raw.zcard(KEYS.scheduled) == 0
+            await raw.config_set("maxmemory", 0)
+            await until(lambda: len(ran) >= 1, timeout_s=20)
+    finally:
+        await raw.config_set("maxmemory", 0)

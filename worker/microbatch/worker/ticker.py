@@ -13,7 +13,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from microbatch.common import scripts
-from microbatch.common.errors import MicrobatchError, ProcessorError, ProtocolError
+from microbatch.common.errors import MicrobatchError, ProcessorError, ProtocolError, ServerFull
 from microbatch.common.schedule import Schedule, Timetable, tick_headers, tick_job
 from microbatch.common.scripts import MOST_SCHEDULES, TickJob
 from microbatch.common.stopping import stop
@@ -45,52 +45,57 @@ class Ticker:
         self._connection = connection
         self._keys = keys
         self._declared = declared
+        self._stopped = False
         self._looking: asyncio.Task[None] | None = None
         self._told: set[tuple[str, bytes]] = set()
 
     async def begin(self) -> None:
         """Declare this worker's own schedules, and see to all of the queue.
 
+        A full server takes no ticks, and keeps no worker from starting: it is there to drain it.
+
         Raises:
             MicrobatchError: Redis cannot be reached or refuses.
             ProcessorError: The queue has too many schedules.
         """
         for schedule in self._declared:
-            answer = await self._connection.run(
-                scripts.schedule_put(self._keys, schedule.name, schedule.definition(), source="code")
-            )
-            if answer == "full":
-                raise ProcessorError(
-                    f"schedule {schedule.name!r}: queue {schedule.queue!r} has {MOST_SCHEDULES:,} schedules "
-                    "already; `microbatch cron remove` makes room"
-                )
-            if answer != "same":
-                log.info("queue %s: schedule %s is %s", schedule.queue, schedule.name, answer)
-        await self.see_to_due()
+            await self._declare(schedule)
+        try:
+            await self._see_to_due()
+        except ServerFull as error:
+            log.warning("queue %s: its schedules wait for room: %s", self._keys.queue, error)
 
     def look(self) -> None:
         """See to the schedules that want it, soon; called on the loop."""
-        if self._looking is None or self._looking.done():
+        if not self._stopped and (self._looking is None or self._looking.done()):
             self._looking = asyncio.create_task(self._look(), name=f"microbatch-ticks-{self._keys.queue}")
 
     async def stop(self) -> None:
         """Look no more."""
+        self._stopped = True
         if self._looking is not None:
             await stop(self._looking)
 
-    async def see_to_due(self) -> None:
-        """Plan and put what is due.
-
-        Raises:
-            MicrobatchError: Redis cannot be reached or refuses.
-        """
+    async def _see_to_due(self) -> None:
         read = await self._connection.run(scripts.schedules(self._keys, "due", limit=AT_ONCE))
         for view in read.views:
             await self._advance(view, read.now_ms)
 
+    async def _declare(self, schedule: Schedule) -> None:
+        answer = await self._connection.run(
+            scripts.schedule_put(self._keys, schedule.name, schedule.definition(), source="code")
+        )
+        if answer == "full":
+            raise ProcessorError(
+                f"schedule {schedule.name!r}: queue {schedule.queue!r} has {MOST_SCHEDULES:,} schedules "
+                "already; `microbatch cron remove` makes room"
+            )
+        if answer != "same":
+            log.info("queue %s: schedule %s is %s", schedule.queue, schedule.name, answer)
+
     async def _look(self) -> None:
         try:
-            await self.see_to_due()
+            await self._see_to_due()
         except MicrobatchError as error:
             log.warning("queue %s: cannot see to its schedules: %s", self._keys.queue, error)
         except Exception:  # a bug of ours must not end the worker: the next heartbeat looks again

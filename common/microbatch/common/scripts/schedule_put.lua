@@ -17,7 +17,11 @@
 local name, source, limit = ARGV[1], ARGV[7], tonumber(ARGV[8])
 local FIELDS = {'timetable', 'payload', 'digest', 'headers', 'options'}
 local key = schedule_key(name)
-local kept = redis.call('HMGET', key, 'revision', 'paused', unpack(FIELDS))
+local kept = redis.pcall('HMGET', key, 'revision', 'paused', unpack(FIELDS))
+if kept.err then  -- something else wrote over it
+  redis.call('RENAME', key, Q .. 'aside:' .. 'schedule:' .. name)
+  kept = {}
+end
 local is_same = kept[1] and true
 for i = 1, #FIELDS do
   if kept[i + 2] ~= ARGV[i + 1] then is_same = false end
