@@ -1,4 +1,4 @@
-"""Unique keys on a random walk: whatever becomes of jobs, a key has one holder, and is free when it should."""
+"""Unique keys on a random walk: whatever becomes of jobs, a key has one holder, and is free in time."""
 
 from __future__ import annotations
 
