@@ -18,6 +18,7 @@ from microbatch.common.identifiers import payload_digest
 from microbatch.common.keys import GROUP, LANES, QueueKeys
 from microbatch.common.scripts import (
     BatchFacts,
+    BatchTerms,
     Call,
     Claimed,
     ClaimReply,
@@ -125,7 +126,7 @@ class Bench:
         new = [job(one) if isinstance(one, str) else one for one in jobs]
         return await self.run(submit(self.keys, client, new, max_queue_length=limit))
 
-    async def claim(
+    async def claim(  # noqa: PLR0913 - all but one have a default
         self,
         batch: str,
         worker: str = "w1",
@@ -134,6 +135,7 @@ class Bench:
         wait_ms: float = 0.0,
         max_bytes: int = 1 << 24,
         hold: Hold | None = None,
+        terms: BatchTerms | None = None,
     ) -> ClaimReply:
         return await self.run(
             claim(
@@ -144,6 +146,7 @@ class Bench:
                 max_wait_ms=wait_ms,
                 max_batch_bytes=max_bytes,
                 hold=hold,
+                terms=terms or BatchTerms(),
             )
         )
 

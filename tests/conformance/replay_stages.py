@@ -48,6 +48,11 @@ async def to_claim_from_a_lane(bench: Bench) -> Call[Any]:
     return scripts.claim(bench.keys, "w1", "b1", max_batch_size=8, max_wait_ms=0, max_batch_bytes=1 << 20)
 
 
+async def to_claim_within_limits(bench: Bench) -> Call[Any]:
+    await bench.raw.hset(bench.keys.limits, mapping={"jobs_per_s": "0.01", "burst_s": "200"})
+    return await to_claim_from_a_lane(bench)
+
+
 async def to_settle_from_a_lane(bench: Bench) -> Call[Any]:
     await bench.submit(*_keyed("a"))
     facts = BatchFacts("w1", "b1", "wait", 1, await bench.now_ms())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.conformance import replay_stages as stages
 
-from microbatch.common.scripts import Call, Claimed, RedriveCode, SubmitCode
+from microbatch.common.scripts import Call, Claimed, RedriveCode, SubmitCode, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -125,6 +125,14 @@ ROWS = [
                 stages.end_the_batch, ["c"], "a batch that nobody runs: " + ORPHAN
             )
         },
+        lambda reply: [entry.local for entry in reply.entries] if isinstance(reply, Claimed) else reply,
+    ),
+    Row(
+        "claim",
+        stages.to_claim_within_limits,
+        ["a", "b"],
+        ["a", "b"],
+        {"after the batch was settled": Late(stages.end_the_batch, Watch(1.0), "it watches for tokens")},
         lambda reply: [entry.local for entry in reply.entries] if isinstance(reply, Claimed) else reply,
     ),
     Row(

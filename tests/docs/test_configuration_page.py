@@ -22,6 +22,8 @@ UNITS = {
     "redis_url": "",
     "max_queue_length": "jobs",
     "max_batch_keys": "lanes",
+    "max_job_cost": "",
+    "max_batch_cost": "",
     "concurrency": "batches",
     "max_batch_size": "jobs",
     "batching": "",

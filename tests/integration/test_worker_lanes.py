@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.chaos.kit import Recorder, desk_at, quick, until
 
-from microbatch.producer import AsyncClient, ClientSettings, QueueFull, TooManyBatchKeys
+from microbatch.producer import AsyncClient, ClientSettings, JobTooCostly, QueueFull, TooManyBatchKeys
 from microbatch.worker import Batch, Worker
 
 if TYPE_CHECKING:
@@ -132,3 +132,62 @@ async def test_what_cannot_be_a_key_or_a_priority_is_refused_before_it_is_sent(
 ) -> None:
     with pytest.raises(ValueError, match=r"priority|batch_key"):
         await client.submit("work", 1, **options)  # type: ignore[arg-type] # that is the test
+
+
+async def test_a_processor_never_gets_more_cost_than_it_declares(redis_url: str, client: AsyncClient) -> None:
+    recorder = Recorder(max_batch_size=100, max_wait_ms=0, max_batch_cost=10)
+    costs = [3, 3, 3, 50, 1, 9, 4, 6, 0, 0]
+    jobs = [await client.submit("work", n, cost=cost) for n, cost in enumerate(costs)]
+    async with Worker([recorder], settings=quick(redis_url)):
+        assert await asyncio.wait_for(asyncio.gather(*jobs), 10) == list(range(len(costs)))
+    assert [[job.cost for job in batch] for batch in recorder.batches] == [
+        [3, 3, 3],
+        [50],
+        [1, 9],
+        [4, 6, 0, 0],
+    ]
+
+
+async def test_a_job_above_max_job_cost_is_refused_at_submit(redis_url: str) -> None:
+    async with AsyncClient(settings=ClientSettings(redis_url=redis_url, max_job_cost=100)) as client:
+        await client.submit("work", 1, cost=100)
+        with pytest.raises(JobTooCostly, match="max_job_cost is 100"):
+            await client.submit("work", 1, cost=101)
+
+
+async def test_a_fleet_keeps_to_the_rate_and_to_the_batches_at_a_time_that_an_operator_allows(
+    redis_url: str, client: AsyncClient
+) -> None:
+    recorders = [Recorder(max_batch_size=4, max_wait_ms=0, concurrency=2) for _ in range(3)]
+    limits: dict[Any, Any] = {"jobs_per_s": 40, "burst_s": 0.2, "max_concurrent_batches": 2}
+    most = 0
+    with desk_at(redis_url) as desk:
+        desk.redis.hset(desk.keys.limits, mapping=limits)
+        jobs = await client.submit_many("work", range(40))
+        async with AsyncExitStack() as stack:
+            began_s = asyncio.get_running_loop().time()
+            for recorder in recorders:
+                await stack.enter_async_context(Worker([recorder], settings=quick(redis_url)))
+            for job in jobs:
+                await job.result(timeout_s=20)
+                in_flight = sum(desk.redis.hlen(key) for key in desk.held_batches())
+                most = max(most, in_flight)
+            took_s = asyncio.get_running_loop().time() - began_s
+        assert desk.is_clean()
+    assert took_s >= (40 - 8) / 40 * 0.95
+    assert most <= 2
+
+
+async def test_the_jobs_of_a_limited_queue_leave_when_the_limit_is_lifted(
+    redis_url: str, client: AsyncClient
+) -> None:
+    recorder = Recorder(max_batch_size=4, max_wait_ms=0)
+    with desk_at(redis_url) as desk:
+        desk.redis.hset(desk.keys.limits, "jobs_per_s", "0")
+        async with Worker([recorder], settings=quick(redis_url)):
+            job = await client.submit("work", 1)
+            keyed = await client.submit("work", 2, batch_key="k")
+            await until(lambda: str(desk.redis.get(desk.keys.watcher)).startswith("b'1000000000 "), 10)
+            assert recorder.batches == []
+            desk.redis.delete(desk.keys.limits)
+            assert [await job.result(timeout_s=10), await keyed.result(timeout_s=10)] == [1, 2]

@@ -78,6 +78,8 @@ def test_an_include_comes_once_and_after_what_it_needs(name: str) -> None:
     needs = {
         "lanes": {"backlog"},
         "turns": {"lanes"},
+        "allowance": {"lanes"},
+        "intake": {"turns", "allowance"},
         "carried": {"lanes"},
         "wake": {"backlog"},
         "finish": {"reply"},
@@ -130,6 +132,7 @@ def test_the_scripts_build_the_same_keys_as_the_python_side() -> None:
             keys.job(""),
             keys.lane(""),
             keys.ready(""),
+            keys.bucket(""),
             keys.batches(""),
             keys.wake_channel(""),
             keys.reply_channel(""),

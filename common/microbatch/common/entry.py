@@ -35,6 +35,7 @@ class Entry:
         headers: The encoded headers, or empty.
         ttl_ms: How long its result is kept; empty leaves it to the worker.
         priority: Higher goes first.
+        cost: What it takes, in a unit of the producer's choice.
         batch_key: Only jobs of one key share a batch; empty: none.
         max_attempts: How many runs it may have; None leaves it to the worker.
         expires_ms: By when it must have been started, by Redis's clock; None: no deadline.
@@ -48,6 +49,7 @@ class Entry:
         "batch_key",
         "cancelled",
         "client",
+        "cost",
         "crashes",
         "enqueued_ms",
         "expires_ms",
@@ -78,6 +80,7 @@ class Entry:
         self.max_attempts: int | None = None
         self.expires_ms: int | None = None
         self.priority = 0
+        self.cost = 1
         self.batch_key = ""
         self.newer = False
         self.fault = ""
@@ -162,6 +165,8 @@ def _parse_any(token: str, written_ms: int, fields: list[bytes]) -> Entry:
     if b"priority" in named:
         size = _number(named[b"priority"].removeprefix(b"-")) or 0
         entry.priority = -size if named[b"priority"].startswith(b"-") else size
+    cost = _number(named.get(b"cost", b""))
+    entry.cost = 1 if cost is None else cost
     batch_key = named.get(b"batch_key", b"").decode("ascii", "replace")
     entry.batch_key = batch_key if is_name(batch_key) else ""
     return entry

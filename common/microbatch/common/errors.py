@@ -14,6 +14,7 @@ reach users only as `__cause__`; `redis_errors.py` is the one place that transla
     |   |-- QueueFull
     |   |-- DuplicateJobId
     |   |-- TooManyBatchKeys
+    |   |-- JobTooCostly          also a ValueError
     |   |-- SubmitTimeout         also a TimeoutError; whether it was accepted is unknown
     |   `-- PayloadError          also a ValueError
     |       `-- PayloadTooLarge
@@ -46,6 +47,7 @@ __all__ = [
     "JobError",
     "JobExpired",
     "JobFailed",
+    "JobTooCostly",
     "MicrobatchError",
     "NotReplicated",
     "PayloadError",
@@ -70,11 +72,7 @@ class MicrobatchError(Exception):
 
 
 class JobError(MicrobatchError):
-    """An accepted job has no result to give.
-
-    Attributes:
-        job_id: The full id, `queue/local`.
-    """
+    """An accepted job (`job_id`, the full id) has no result to give."""
 
     def __init__(self, job_id: str, sentence: str) -> None:
         super().__init__(f"job {job_id} {sentence}")
@@ -175,14 +173,19 @@ class TooManyBatchKeys(SubmitError):
         self.queue = queue
 
 
+class JobTooCostly(SubmitError, ValueError):
+    """The job's `cost` is above `limit`, which is `max_job_cost`."""
+
+    def __init__(self, cost: int, limit: int) -> None:
+        super().__init__(f"the job's cost is {cost:,}, and max_job_cost is {limit:,}")
+        self.cost = cost
+        self.limit = limit
+
+
 class SubmitTimeout(SubmitError, TimeoutError):
     """No answer to a submit within `timeout_s`: the job may or may not be in the queue.
 
     Submitting the same `job_id` again is safe: it adds nothing where the first attempt got through.
-
-    Attributes:
-        queue: The queue's name.
-        timeout_s: The time that was waited, in seconds.
     """
 
     def __init__(self, queue: str, timeout_s: float) -> None:
@@ -196,12 +199,7 @@ class PayloadError(SubmitError, ValueError):
 
 
 class PayloadTooLarge(PayloadError):
-    """An encoded payload above `max_payload_bytes` (or a result above `max_result_bytes`).
-
-    Attributes:
-        size_bytes: The encoded size.
-        limit_bytes: The limit in force.
-    """
+    """An encoded payload of `size_bytes` above `max_payload_bytes`, or a result above `max_result_bytes`."""
 
     def __init__(self, size_bytes: int, limit_bytes: int) -> None:
         super().__init__(f"the encoded value has {size_bytes:,} bytes, the limit is {limit_bytes:,}")

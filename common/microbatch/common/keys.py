@@ -163,6 +163,10 @@ class QueueKeys:
         """What is counted over all side lanes."""
         return f"{self.prefix}side"
 
+    def bucket(self, name: str) -> str:
+        """The tokens of a rate limit."""
+        return f"{self.prefix}bucket:{name}"
+
     @property
     def limits(self) -> str:
         """What an operator allows."""

@@ -19,8 +19,10 @@ from microbatch.common.settings_bounds import (
     BatchSize,
     BatchTimeoutS,
     Concurrency,
+    Cost,
     Executor,
     ManyBatches,
+    ManyBytes,
     ManyKeys,
     QueueLength,
     StarvationS,
@@ -50,11 +52,14 @@ class QueueOverrides(BaseModel):
     max_starvation_s: StarvationS | None = None
     batching: Batching | None = None
     target_p95_ms: TargetMs | None = None
+    max_batch_bytes: ManyBytes | None = None
+    max_batch_cost: Cost | None = None
     concurrency: Concurrency | None = None
     max_result_bytes: ValueBytes | None = None
     result_ttl_s: TtlS | None = None
     max_queue_length: QueueLength | None = None
     max_batch_keys: ManyKeys | None = None
+    max_job_cost: Cost | None = None
     max_attempts: Attempts | None = None
     retry_backoff_s: BackoffS | None = None
     retry_backoff_limit_s: BackoffS | None = None
@@ -82,6 +87,8 @@ class QueueSettings:
     max_starvation_s: float
     batching: Batching
     target_p95_ms: float | None
+    max_batch_bytes: int | None
+    max_batch_cost: int | None
     concurrency: int
     max_result_bytes: int
     result_ttl_s: float

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from microbatch.common import lane_settings
 from microbatch.common.errors import SettingsError
 from microbatch.common.queue_settings import QueueOverrides, QueueSettings, queue_settings
 from microbatch.common.redis_url import check_redis_url, redact_url
@@ -25,8 +26,10 @@ from microbatch.common.settings_bounds import (
     BatchSize,
     BatchTimeoutS,
     Concurrency,
+    Cost,
     Executor,
     ManyBatches,
+    ManyBytes,
     ManyKeys,
     QueueLength,
     RssBytes,
@@ -152,11 +155,8 @@ class ClientSettings(RedisSettings):
         default=1_000_000,
         description="Jobs a queue holds before `QueueFull`. More buffers longer bursts, in Redis memory.",
     )
-    max_batch_keys: ManyKeys = Field(
-        default=100_000,
-        description="Lanes (pairs of batch key and priority) that have jobs before `TooManyBatchKeys`. "
-        "More costs Redis about 2 kB for each.",
-    )
+    max_batch_keys: ManyKeys = lane_settings.MAX_BATCH_KEYS
+    max_job_cost: Cost | None = lane_settings.MAX_JOB_COST
     result_ttl_s: TtlS | None = Field(
         default=None,
         description="How long a result is kept after the job's end; 0 keeps none. Unset: the worker's value.",
@@ -180,6 +180,10 @@ class ClientSettings(RedisSettings):
         """How many lanes with jobs `queue` may have: its own limit, else the process-wide one."""
         return self.overrides_for(queue).max_batch_keys or self.max_batch_keys
 
+    def max_job_cost_for(self, queue: str) -> int | None:
+        """The highest cost of a job of `queue`: its own limit, else the process-wide one."""
+        return self.overrides_for(queue).max_job_cost or self.max_job_cost
+
     def result_ttl_s_for(self, queue: str) -> float | None:
         """How long to keep results of `queue`: its own, else the process-wide time; `None`: the worker's."""
         own = self.overrides_for(queue).result_ttl_s
@@ -201,19 +205,11 @@ class WorkerSettings(RedisSettings):
         description="How long a job may wait for company, counted from its submit. More fills batches better "
         "and adds as much latency; 0 dispatches at once.",
     )
-    max_starvation_s: StarvationS = Field(
-        default=30.0,
-        description="Jobs of a lower priority that have waited this long go as if they had the highest. Less "
-        "bounds their wait, more keeps high priorities undisturbed.",
-    )
-    batching: Batching = Field(
-        default="fixed",
-        description="`adaptive`: the two above are limits, idle capacity never waits, and a wait has to pay.",
-    )
-    target_p95_ms: TargetMs | None = Field(
-        default=None,
-        description="With adaptive batching: batches stay small enough for it. Unset: no target.",
-    )
+    max_starvation_s: StarvationS = lane_settings.MAX_STARVATION_S
+    max_batch_bytes: ManyBytes | None = lane_settings.MAX_BATCH_BYTES
+    max_batch_cost: Cost | None = lane_settings.MAX_BATCH_COST
+    batching: Batching = lane_settings.BATCHING
+    target_p95_ms: TargetMs | None = lane_settings.TARGET_P95_MS
     max_result_bytes: ValueBytes = Field(
         default=MIB,
         description="The largest encoded result; a larger one fails its own job. More costs Redis.",

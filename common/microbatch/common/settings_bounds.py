@@ -18,8 +18,10 @@ __all__ = [
     "BatchTimeoutS",
     "Batching",
     "Concurrency",
+    "Cost",
     "Executor",
     "ManyBatches",
+    "ManyBytes",
     "ManyKeys",
     "QueueLength",
     "RssBytes",
@@ -41,6 +43,8 @@ QueueLength = Annotated[int, Field(ge=1, le=1_000_000_000)]
 Attempts = Annotated[int, Field(ge=1, le=1_000)]
 BackoffS = Annotated[float, Field(ge=0, le=86_400)]
 BatchTimeoutS = Annotated[float, Field(ge=0.01, le=86_400)]
+ManyBytes = Annotated[int, Field(ge=1, le=1024 * MIB)]
+Cost = Annotated[int, Field(ge=1, le=1_000_000_000)]
 ManyKeys = Annotated[int, Field(ge=1, le=10_000_000)]
 StarvationS = Annotated[float, Field(ge=0.1, le=86_400)]
 TargetMs = Annotated[float, Field(ge=1, le=3_600_000)]

@@ -83,6 +83,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--priority", metavar="N", type=int, help="higher goes first, -100 to 100 (default: 0)"
     )
+    parser.add_argument(
+        "--cost", metavar="N", type=int, help="what the job takes, for budgets and limits (default: 1)"
+    )
     parser.add_argument("--batch-key", metavar="KEY", help="only jobs of one key share a batch")
     parser.add_argument("--file", metavar="FILE", help="a file with one JSON payload a line; - is stdin")
     parser.add_argument("--output", metavar="FILE", help="where the answers go; - is stdout (default)")
@@ -130,6 +133,7 @@ def _options(arguments: argparse.Namespace) -> SubmitOptions:
         "unique_for_s": arguments.unique_for_s,
         "priority": arguments.priority,
         "batch_key": arguments.batch_key,
+        "cost": arguments.cost,
     }
 
 

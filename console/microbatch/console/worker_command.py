@@ -76,6 +76,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--target-p95-ms", metavar="MS", help="with adaptive batching: keep batches small enough for this"
     )
+    parser.add_argument(
+        "--max-batch-cost", metavar="N", help="most cost of the jobs of a call; likewise (default: no budget)"
+    )
+    parser.add_argument(
+        "--max-batch-bytes",
+        metavar="N",
+        help="most payload bytes of a call; likewise (default: 16 MiB)",
+    )
     parser.add_argument("--concurrency", metavar="N", help="batches at the same time, per queue (default: 1)")
     parser.add_argument(
         "--drain-timeout-s", metavar="S", help="how long open batches may take when it leaves (default: 25)"
@@ -98,6 +106,8 @@ def run(arguments: argparse.Namespace) -> int:
             "max_wait_ms": arguments.max_wait_ms,
             "batching": arguments.batching,
             "target_p95_ms": arguments.target_p95_ms,
+            "max_batch_cost": arguments.max_batch_cost,
+            "max_batch_bytes": arguments.max_batch_bytes,
             "concurrency": arguments.concurrency,
             "drain_timeout_s": arguments.drain_timeout_s,
         }

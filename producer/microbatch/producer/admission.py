@@ -32,7 +32,7 @@ from microbatch.common.models import encode_model
 from microbatch.common.register import Register
 from microbatch.common.scripts import JobOptions, NewJob, SubmitCode
 from microbatch.common.stopping import stop
-from microbatch.producer.options import SubmitOptions, Terms, terms_of, ttl_ms_of
+from microbatch.producer.options import Caps, SubmitOptions, Terms, terms_of, ttl_ms_of
 from microbatch.producer.server_clock import ServerClock
 from microbatch.producer.submitter import Submitter
 from microbatch.producer.ticket import NOT_REGISTERED, Ticket
@@ -61,22 +61,24 @@ class Gate:
     replicated: Submitter
     defaults: JobOptions
     max_payload_bytes: int
-    max_batch_keys: int
+    caps: Caps
 
     def submitter_for(self, terms: Terms) -> Submitter:
         """Whose flights suit a call: jobs that wait for replicas must not hold the others up."""
         return self.replicated if terms.replicated else self.submitter
 
     def options(self, terms: Terms) -> bytes:
-        """What is said about every job of a call, encoded."""
+        """What is said about every job of a call, encoded.
+
+        Raises:
+            JobTooCostly: Its cost is above `max_job_cost`.
+        """
         said = terms.options
         if said is None:
             return self.defaults.encoded()
         if not said.ttl_ms:
             said = said._replace(ttl_ms=self.defaults.ttl_ms)
-        if said.batch_key or said.priority:
-            said = said._replace(max_batch_keys=self.max_batch_keys)
-        return said.encoded()
+        return self.caps.applied(said).encoded()
 
     def new_job(self, local: str, payload: Any, options: bytes, *, is_named: bool = False) -> NewJob:
         """Encode one job; only an id that the caller chose can come with two payloads, and needs a digest.
@@ -197,8 +199,8 @@ class Admission:
         )
         await clock.refresh()
         defaults = JobOptions(ttl_ms=ttl_ms_of(settings.result_ttl_s_for(queue)))
-        max_batch_keys = settings.max_batch_keys_for(queue)
-        return Gate(mailbox, submitter, replicated, defaults, settings.max_payload_bytes, max_batch_keys)
+        caps = Caps(settings.max_batch_keys_for(queue), settings.max_job_cost_for(queue))
+        return Gate(mailbox, submitter, replicated, defaults, settings.max_payload_bytes, caps)
 
     def _opened(self, queue: str, opening: asyncio.Task[Gate]) -> None:
         del self._opening[queue]

@@ -11,19 +11,21 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypedDict
 from urllib.parse import quote
 
 from microbatch.common.codec import encode
+from microbatch.common.errors import JobTooCostly
 from microbatch.common.identifiers import is_name
 from microbatch.common.scripts import JobOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["DEFAULT_TERMS", "Durability", "OnFull", "SubmitOptions", "Terms", "terms_of", "ttl_ms_of"]
+__all__ = ["DEFAULT_TERMS", "Caps", "Durability", "OnFull", "SubmitOptions", "Terms", "terms_of", "ttl_ms_of"]
 
 OnFull = Literal["raise", "wait"]
 Durability = Literal["fast", "replicated"]
 _MOST_S = 315_360_000
 _MOST_ATTEMPTS = 1_000
 _HIGHEST = 100
+_MOST_COST = 1_000_000_000
 _LONGEST_KEY = 256
 
 
@@ -52,6 +54,8 @@ class SubmitOptions(TypedDict, total=False):
         priority: Higher goes first, -100 to 100; None: 0. See docs/lanes.md.
         batch_key: Only jobs of one key share a batch, such as a model's name; letters, digits and `_.:-`, at
             most 128. None: only jobs without a key do.
+        cost: What the job takes, in a unit of your choice such as tokens; budgets and limits count it.
+            None: 1.
         durability: When the job counts as accepted: `fast` (the default), once the primary has it, or
             `replicated`, once `ClientSettings.replicas` replicas have it as well; else `NotReplicated`.
     """
@@ -69,7 +73,30 @@ class SubmitOptions(TypedDict, total=False):
     unique_for_s: float | None
     priority: int | None
     batch_key: str | None
+    cost: int | None
     durability: Durability
+
+
+class Caps(NamedTuple):
+    """What the settings of a client allow its jobs for one queue.
+
+    Attributes:
+        max_batch_keys: How many lanes may be open for a job to open another one.
+        max_job_cost: The highest cost; None: any.
+    """
+
+    max_batch_keys: int
+    max_job_cost: int | None
+
+    def applied(self, said: JobOptions) -> JobOptions:
+        """The options of a job, with what the server has to know of these.
+
+        Raises:
+            JobTooCostly: The cost is too high.
+        """
+        if said.cost is not None and self.max_job_cost is not None and said.cost > self.max_job_cost:
+            raise JobTooCostly(said.cost, self.max_job_cost)
+        return said._replace(max_batch_keys=self.max_batch_keys) if said.batch_key or said.priority else said
 
 
 class Terms(NamedTuple):
@@ -113,6 +140,7 @@ def terms_of(options: SubmitOptions, *, max_headers_bytes: int) -> Terms:
         delay_ms=_ms("delay_s", options.get("delay_s")),
         due_ms=_due_ms(options),
         priority=_priority(options.get("priority")),
+        cost=_cost(options.get("cost")),
         batch_key=_batch_key(options.get("batch_key")),
         unique_for_ms=_ms("unique_for_s", options.get("unique_for_s")),
         unique=_unique(options),
@@ -160,6 +188,12 @@ def _priority(priority: int | None) -> int | None:
     if priority is None or (type(priority) is int and -_HIGHEST <= priority <= _HIGHEST):
         return priority or None
     raise ValueError(f"priority is {priority!r}, and may be an integer from -{_HIGHEST} to {_HIGHEST}")
+
+
+def _cost(cost: int | None) -> int | None:
+    if cost is None or (type(cost) is int and 0 <= cost <= _MOST_COST):
+        return cost
+    raise ValueError(f"cost is {cost!r}, and may be an integer from 0 to {_MOST_COST}")
 
 
 def _batch_key(key: str | None) -> str:

@@ -118,6 +118,11 @@ class Job(Generic[P]):
         return self._entry.priority
 
     @property
+    def cost(self) -> int:
+        """What the producer says that it takes, in a unit of its choice; 1 is the default."""
+        return self._entry.cost
+
+    @property
     def batch_key(self) -> str | None:
         """Only jobs of one key ride together; None where the producer named none."""
         return self._entry.batch_key or None

@@ -149,7 +149,7 @@ class Claimer:
             max_batch_size=terms.max_batch_size,
             max_wait_ms=terms.max_wait_ms,
             max_batch_bytes=MAX_BATCH_BYTES,
-            max_starvation_s=terms.max_starvation_s,
+            terms=terms.batch,
             hold=terms.hold,
         )
 

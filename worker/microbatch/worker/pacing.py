@@ -15,7 +15,7 @@ from dataclasses import astuple, dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from microbatch.common.errors import MicrobatchError
-from microbatch.common.scripts import Hold, pace
+from microbatch.common.scripts import BatchTerms, Hold, pace
 from microbatch.common.stopping import stop
 from microbatch.worker.duration_model import RunSums
 from microbatch.worker.pace import Pace
@@ -42,7 +42,7 @@ class ClaimTerms:
 
     max_batch_size: int
     max_wait_ms: float
-    max_starvation_s: float
+    batch: BatchTerms
     hold: Hold | None = None
 
 
@@ -82,7 +82,7 @@ class FixedPacing:
     def __init__(self, settings: QueueSettings) -> None:
         self.queue = settings.queue
         self.most = None
-        self._terms = ClaimTerms(settings.max_batch_size, settings.max_wait_ms, settings.max_starvation_s)
+        self._terms = ClaimTerms(settings.max_batch_size, settings.max_wait_ms, _batch_terms(settings))
 
     def terms(self) -> ClaimTerms:
         """See `Pacing`."""
@@ -141,9 +141,9 @@ class AdaptivePacing:
         """See `Pacing`."""
         plan, settings = self._pace.plan(self._now_ms()), self._settings
         if plan.hold_ms <= 0:
-            return ClaimTerms(plan.size, 0.0, settings.max_starvation_s)
+            return ClaimTerms(plan.size, 0.0, _batch_terms(settings))
         hold = Hold(plan.fill, plan.hold_ms)
-        return ClaimTerms(plan.size, settings.max_wait_ms, settings.max_starvation_s, hold)
+        return ClaimTerms(plan.size, settings.max_wait_ms, _batch_terms(settings), hold)
 
     def claimed(self, batch: str, reply: Claimed) -> None:
         """See `Pacing`."""
@@ -192,3 +192,7 @@ def pacing_for(connection: Connection, keys: QueueKeys, settings: QueueSettings)
     if settings.batching == "adaptive":
         return AdaptivePacing(connection, keys, settings)
     return FixedPacing(settings)
+
+
+def _batch_terms(settings: QueueSettings) -> BatchTerms:
+    return BatchTerms(settings.max_starvation_s, settings.max_batch_bytes, settings.max_batch_cost)

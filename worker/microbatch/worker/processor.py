@@ -49,9 +49,9 @@ class BatchProcessor(Generic[P, R]):
         max_batch_size: The most jobs of a call; None leaves it to the settings.
         max_wait_ms: How long the oldest job may wait for others, in milliseconds; None: the settings.
         max_starvation_s: How long lower priorities may be passed over, in seconds; None: the settings.
-        batching: `"fixed"`, or `"adaptive"`: the two above are limits, and a wait has to pay; None: the
-            settings.
+        batching: `"fixed"`, or `"adaptive"`: these are limits, and a wait has to pay; None: the settings.
         target_p95_ms: With adaptive batching, what batches are kept small enough for; None: the settings.
+        max_batch_bytes, max_batch_cost: The most payload bytes and cost of a call; None: the settings.
         concurrency: Batches in flight per process; None: the settings.
         max_result_bytes: The largest encoded result; None: the settings.
         result_ttl_s: How long results are kept, in seconds; None: the settings.
@@ -80,6 +80,8 @@ class BatchProcessor(Generic[P, R]):
     max_starvation_s: float | None = None
     batching: Batching | None = None
     target_p95_ms: float | None = None
+    max_batch_bytes: int | None = None
+    max_batch_cost: int | None = None
     concurrency: int | None = None
     max_result_bytes: int | None = None
     result_ttl_s: float | None = None

@@ -5,7 +5,7 @@ A wrapper builds a `Call`; a connection runs it. docs/protocol.md describes them
 
 from microbatch.common.scripts.await_results import KEPT_MS, RecordView, await_results
 from microbatch.common.scripts.cancel import CANCEL_MESSAGE, cancel
-from microbatch.common.scripts.claim import Claimed, ClaimReply, Hold, Idle, Watch, claim
+from microbatch.common.scripts.claim import BatchTerms, Claimed, ClaimReply, Hold, Idle, Watch, claim
 from microbatch.common.scripts.dead_letters import RawLetter, dead_letters
 from microbatch.common.scripts.heartbeat import Look, heartbeat
 from microbatch.common.scripts.job_log import LogView, job_log
@@ -35,6 +35,7 @@ __all__ = [
     "KEPT_MS",
     "MOST_SCHEDULES",
     "BatchFacts",
+    "BatchTerms",
     "Call",
     "ClaimReply",
     "Claimed",

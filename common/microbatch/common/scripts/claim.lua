@@ -1,7 +1,8 @@
 -- claim: take one batch for a free slot, or say how long to wait for one.
 --
 -- Keys:    the queue's prefix
--- Args:    worker, batch id, max_batch_size, max_wait_us, max_batch_bytes, starvation_ms (absent: 30000),
+-- Args:    worker, batch id, max_batch_size, max_wait_us, max_batch_bytes, terms, fill, hold_us
+--          terms: '' or words name=number: starvation_ms (30000 where absent); bytes and cost, the budgets of a batch
 --          fill, hold_us (absent: max_batch_size, no end): due when as many wait, at the end, or while others idle
 -- Returns: {'batch', reason, claimed_ms, lane, plain, others, lane, plain, others ...}
 --          plain: flat, in short: entry id, local id, client, payload, entry id ...; plain jobs on their first run
@@ -19,6 +20,7 @@
 -- @include history
 -- @include park
 -- @include turns
+-- @include allowance
 local worker, batch = ARGV[1], ARGV[2]
 local max_size, max_wait_us, max_bytes = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local fill, hold_us = tonumber(ARGV[7] or max_size), ARGV[8] and tonumber(ARGV[8])
@@ -50,89 +52,23 @@ redis.call('ZREM', Q .. 'idle', worker)  -- first write: it frees, so a full ser
 
 local tokens, bytes, answer = {}, 0, {'batch', '', now_ms}
 -- One look at what is rare; each command costs a cold server more than all the Lua here.
-local rare = redis.call('EXISTS', lane_key('solo'), lane_key('front'), Q .. 'tombstones', Q .. 'scheduled', LANES) > 0
+local rare = redis.call('EXISTS', lane_key('solo'), lane_key('front'), Q .. 'tombstones', Q .. 'scheduled', LANES,
+  Q .. 'limits') > 0
 local tombstones = rare and tombstone_count() or 0
 if rare then promote_due() end
 local sided = rare and redis.call('EXISTS', LANES) == 1
-local terms = {max_wait_us = max_wait_us, starvation_ms = tonumber(ARGV[6] or 30000), quantum = max_size}
-local cleared = 0  -- tombstoned entries that this call dropped
-local exhausted = false  -- whether the last read took all that its lane had
-
-local function read(lane, count)
-  local command = {'XREADGROUP', 'GROUP', GROUP, worker, 'COUNT', count, 'STREAMS', lane_key(lane), '>'}
-  local reply = redis.pcall(unpack(command))
-  if reply and reply.err then
-    if not reply.err:find('NOGROUP', 1, true) then return reply end
-    -- Somebody destroyed the group. From 0 nothing is skipped; what runs already is fenced by its record.
-    redis.call('XGROUP', 'CREATE', lane_key(lane), GROUP, '0', 'MKSTREAM')
-    reply = redis.call(unpack(command))
-  end
-  return reply and reply[1] and reply[1][2] or {}
+local function said(name)
+  return tonumber((ARGV[6] or ''):match('%f[%w]' .. name .. '=(%d+)'))
 end
-
-local function is_tombstoned(token)
-  return redis.call('SREM', Q .. 'tombstones', token) == 1
-end
-
-local function drop(lane, entry_id)
-  redis.call('XACK', lane_key(lane), GROUP, entry_id)
-  redis.call('XDEL', lane_key(lane), entry_id)
-end
-
--- Whether an entry is as submit writes a plain job: most are, and then field names are left out of the answer,
--- because turning each into a reply and back costs both sides more than the claim itself.
-local function is_plain(fields)
-  return #fields == 6 and fields[5] == 'payload' and fields[3] == 'client' and fields[1] == 'id'
-end
-
--- Take up to `room` live entries of a lane. Returns an error reply, or nil. What was read before an error is
--- ours and must leave with this batch: an entry that no batch names would wait for this worker's death.
-local function take(lane, room)
-  local plain, others, failed = {}, {}, nil
-  local width, held_before = 0, #tokens
-  local prefix = lane .. ':'
-  local ask = math.min(room, FIRST_READ)
-  while ask > 0 and bytes < max_bytes and cleared < CLEARED_LIMIT do
-    local entries = read(lane, ask)
-    if entries.err then
-      failed = entries
-      break
-    end
-    local held = #tokens
-    for _, entry in ipairs(entries) do
-      local entry_id, fields = entry[1], entry[2]
-      local token = prefix .. entry_id
-      if tombstones > 0 and is_tombstoned(token) then
-        drop(lane, entry_id)
-        cleared = cleared + 1
-      else
-        held = held + 1
-        tokens[held] = token
-        if #others == 0 and is_plain(fields) then
-          local payload = fields[6]
-          plain[width + 1], plain[width + 2], plain[width + 3], plain[width + 4] =
-            entry_id, fields[2], fields[4], payload
-          width = width + 4
-          bytes = bytes + #payload
-        else
-          others[#others + 1] = entry
-          for _, field in ipairs(fields) do bytes = bytes + #field end
-        end
-      end
-    end
-    exhausted = #entries < ask
-    if exhausted then break end
-    ask = math.min(room - (held - held_before), bytes > max_bytes / 64 and FIRST_READ or room)
-  end
-  if #tokens > held_before then
-    answer[#answer + 1] = lane
-    answer[#answer + 1] = plain
-    answer[#answer + 1] = others
-  end
-  if #tokens > 0 then return nil end
-  return failed
-end
-
+local terms = {max_wait_us = max_wait_us, starvation_ms = said('starvation_ms') or 30000, quantum = max_size}
+local budget = {bytes = said('bytes') or math.huge, cost = said('cost') or math.huge}
+local burden, rates = {jobs = 0, cost = 0, bytes = 0}, {}  -- what the batch has; the buckets that its cost is taken from
+local room = max_size  -- the most jobs that limits leave
+local limited = rare and redis.call('EXISTS', Q .. 'limits') == 1
+local of_queue, of_key = limited and buckets_for('') or nil, nil
+if of_queue and of_queue.cost_per_s then rates[1] = of_queue.cost_per_s end
+local peeks = #rates > 0 or budget.bytes < math.huge or budget.cost < math.huge
+-- @include intake
 -- Take from a lane, and book it where lanes take turns.
 local function draw(lane, room)
   local held_before = #tokens
@@ -148,17 +84,27 @@ end
 -- What may ride along, due or not.
 local function fill_up(lane)
   if not sided then
-    if lane ~= 'main' and #tokens < max_size then take('main', max_size - #tokens) end
+    if lane ~= 'main' and #tokens < room then take('main', room - #tokens) end
     return
   end
   for _, mate in ipairs(mates_of(lane)) do
-    if #tokens >= max_size or bytes >= max_bytes then return end
-    draw(mate, max_size - #tokens)
+    if #tokens >= room or bytes >= max_bytes or burden.is_full then return end
+    draw(mate, room - #tokens)
+  end
+end
+
+-- What leaves is taken from the buckets of its queue and of its key.
+local function pay()
+  for _, buckets in ipairs({of_queue or {}, of_key or {}}) do
+    for rate, bucket in pairs(buckets) do
+      spend(bucket, rate == 'batches_per_s' and 1 or rate == 'jobs_per_s' and #tokens or burden.cost)
+    end
   end
 end
 
 local function close_batch(reason)
   answer[2] = reason
+  if limited then pay() end
   redis.call('HSET', batches, batch, int(now_ms) .. ' ' .. reason .. ' ' .. table.concat(tokens, ' '))
   -- Whoever holds jobs can be found dead, also one that was taken over or has left and claims once more.
   redis.call('ZADD', Q .. 'workers', 'NX', int(now_ms), worker)
@@ -173,7 +119,11 @@ end
 
 local function close_main()
   local reason = 'wait'
-  if #tokens >= max_size then reason = 'size' elseif bytes >= max_bytes then reason = 'budget' end
+  if #tokens >= max_size then
+    reason = 'size'
+  elseif bytes >= max_bytes or burden.is_full or #tokens >= room then
+    reason = 'budget'
+  end
   close_batch(reason)
   if not exhausted or rare then wake_for_the_rest() end
   return answer
@@ -195,15 +145,42 @@ local function go_idle()
   return {'idle'}
 end
 
+-- Limits leave nothing for that long: submits need not wake anybody before.
+local NOBODY = 1000000000
+local function stand_back(wait_us)
+  local mine, watcher = is_watched_by(worker)
+  if mine or not watcher then return watch_for(math.min(wait_us, LOOK_US), NOBODY) end
+  return go_idle()
+end
+
+-- The limits of a key: a lane that has to wait for them is held, and nil is the answer.
+local function room_of(lane)
+  local _, key = rank_and_key(lane)
+  of_key = limited and key and key ~= '' and buckets_for(key) or nil
+  rates[1], rates[2] = of_queue and of_queue.cost_per_s, nil
+  if not of_key then return room end
+  rates[#rates + 1] = of_key.cost_per_s
+  peeks = peeks or #rates > 0
+  local wait_us, jobs = look_at(of_key)
+  if wait_us == 0 then return math.min(room, jobs) end
+  hold(lane, wait_us)
+  return nil
+end
+
 -- The lane whose turn it is, filled up with what may ride with it; nil where nothing is due.
-local TRIES = 16  -- a lane that somebody emptied by hand is passed over
+local TRIES = 16  -- a lane that is held, or that somebody emptied by hand, is passed over
 local function take_turns(main)
   call_lanes(terms)
+  local most = room
   for _ = 1, TRIES do
     local lane = next_lane(main)
     if not lane then return nil end
-    local failed = draw(lane, max_size)
-    if failed then return failed end
+    room = most
+    room = room_of(lane)
+    if room then
+      local failed = draw(lane, room)
+      if failed then return failed end
+    end
     if #tokens > 0 then
       fill_up(lane)
       if lane:sub(1, 6) ~= 'front/' then return close_main() end
@@ -211,15 +188,26 @@ local function take_turns(main)
       wake_for_the_rest()
       return answer
     end
+    if burden.wait_us and not burden.waits_for:find('@', 1, true) then return stand_back(burden.wait_us) end
+    if burden.wait_us then hold(lane, burden.wait_us) end
+    burden = {jobs = 0, cost = 0, bytes = 0}
     if lane == 'main' then main = nil end
   end
   return nil
+end
+
+if limited then
+  if is_fleet_busy() then return go_idle() end
+  local wait_us, jobs = look_at(of_queue)
+  if wait_us > 0 then return stand_back(wait_us) end
+  room = math.min(max_size, jobs)
 end
 
 -- 1. Suspects run alone.
 if rare and redis.call('XLEN', lane_key('solo')) > 0 then
   local failed = take('solo', 1)
   if failed then return failed end
+  if burden.wait_us then return stand_back(burden.wait_us) end
   if #tokens > 0 then
     close_batch('recovery')
     wake_for_the_rest()
@@ -229,8 +217,9 @@ end
 
 -- 2. What was handed back or taken over has waited already; fresh jobs fill its batch up.
 if rare and redis.call('XLEN', lane_key('front')) > 0 then
-  local failed = take('front', max_size)
+  local failed = take('front', room)
   if failed then return failed end
+  if burden.wait_us then return stand_back(burden.wait_us) end
   if #tokens > 0 then
     fill_up('front')
     close_batch('recovery')
@@ -242,9 +231,10 @@ end
 -- 3. New jobs: due when enough of them wait, or when the oldest has waited long enough. Where nothing has to
 -- wait, whatever is there is due, and the read alone tells.
 if max_wait_us == 0 and tombstones == 0 and not sided then
-  local failed = take('main', max_size)
+  local failed = take('main', room)
   if failed then return failed end
   if #tokens > 0 then return close_main() end
+  if burden.wait_us then return stand_back(burden.wait_us) end
   return go_idle()
 end
 local waiting, delivered = backlog('main')
@@ -283,9 +273,10 @@ if sided then
   local next_us = next_call_us(max_wait_us)
   if next_us then wait_us = math.min(wait_us or next_us, next_us) end
 elseif main then
-  local failed = take('main', max_size)
+  local failed = take('main', room)
   if failed then return failed end
   if #tokens > 0 then return close_main() end
+  if burden.wait_us then return stand_back(burden.wait_us) end
 end
 if wait_us then
   local mine, watcher = is_watched_by(worker)

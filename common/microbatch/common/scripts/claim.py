@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import repeat
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microbatch.common.entry import Entry, parse_entry, parse_plain
 from microbatch.common.scripts.script import Arg, Call, load
@@ -12,11 +12,34 @@ from microbatch.common.scripts.script import Arg, Call, load
 if TYPE_CHECKING:
     from microbatch.common.keys import QueueKeys
 
-__all__ = ["ClaimReply", "Claimed", "Hold", "Idle", "Watch", "claim"]
+__all__ = ["BatchTerms", "ClaimReply", "Claimed", "Hold", "Idle", "Watch", "claim"]
 
 
-MAX_STARVATION_S = 30.0
-"""What the script takes where nothing is said."""
+STARVATION_S = 30.0
+
+
+class BatchTerms(NamedTuple):
+    """What a worker says of its batches besides their size; a default costs nothing.
+
+    Attributes:
+        max_starvation_s: How long a lower priority may be passed over.
+        max_bytes: The most payload bytes of a batch of several jobs; None: no budget.
+        max_cost: The most cost of a batch of several jobs; None: no budget.
+    """
+
+    max_starvation_s: float = STARVATION_S
+    max_bytes: int | None = None
+    max_cost: int | None = None
+
+    def encoded(self) -> str:
+        """As the script reads them: `name=number` words."""
+        starvation_ms = None if self.max_starvation_s == STARVATION_S else int(self.max_starvation_s * 1000)
+        said = {"starvation_ms": starvation_ms, "bytes": self.max_bytes, "cost": self.max_cost}
+        words = [f"{name}={number}" for name, number in said.items() if number is not None]
+        return " ".join(words)
+
+
+DEFAULT_TERMS = BatchTerms()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +83,14 @@ def claim(  # noqa: PLR0913 - what the script takes
     max_batch_size: int,
     max_wait_ms: float,
     max_batch_bytes: int,
-    max_starvation_s: float = MAX_STARVATION_S,
+    terms: BatchTerms = DEFAULT_TERMS,
     hold: Hold | None = None,
 ) -> Call[ClaimReply]:
     """Take one batch for a free slot, or learn how long to wait for one."""
     args: list[Arg] = [worker, batch, max_batch_size, int(max_wait_ms * 1000), max_batch_bytes]
-    if hold is not None or max_starvation_s != MAX_STARVATION_S:
-        args.append(int(max_starvation_s * 1000))
+    said = terms.encoded()
+    if said or hold is not None:
+        args.append(said)
     if hold is not None:
         args += [hold.fill, int(hold.hold_ms * 1000)]
     return Call(load("claim"), keys.prefix, args, _parse)

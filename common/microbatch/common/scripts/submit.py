@@ -43,6 +43,7 @@ class JobOptions(NamedTuple):
         due_ms: Not to be run before this moment of Redis's clock; None: at once.
         unique_for_ms: How long it has its key at least, from now; None: while it is alive.
         priority: Higher goes first; None: 0.
+        cost: What it takes, in a unit of the caller's choice; None: 1.
         max_batch_keys: How many lanes may be open for this job to open another; None: no limit.
         batch_key: Only jobs of one key share a batch; a name, or empty: none.
         unique: A key that only one job may have, without white space and `=`; empty: none.
@@ -56,6 +57,7 @@ class JobOptions(NamedTuple):
     due_ms: int | None = None
     unique_for_ms: int | None = None
     priority: int | None = None
+    cost: int | None = None
     max_batch_keys: int | None = None
     batch_key: str = ""
     unique: str = ""

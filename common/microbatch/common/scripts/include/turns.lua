@@ -4,6 +4,7 @@
 -- batch of its own weight, so that leaving and coming back never pays; nobody saves turns while it has no work.
 -- The highest priority that is due goes first; among its lanes, and those that starve, the turn decides.
 local LANES_PER_LOOK = 256
+local HELD_LIMIT_US = 5000000  -- limits may change meanwhile
 
 local function real(number)
   return string.format('%.17g', number)
@@ -156,4 +157,10 @@ local function next_call_us(max_wait_us)
     if at_us and (not soonest or at_us < soonest) then soonest = at_us end
   end
   return soonest and math.max(0, soonest - now_us)
+end
+
+-- A lane whose key has used up its rate stands apart until there is more.
+local function hold(lane, wait_us)
+  unlist(lane)
+  redis.call('ZADD', Q .. 'held', int(now_ms + math.ceil(math.min(wait_us, HELD_LIMIT_US) / 1000)), lane)
 end
