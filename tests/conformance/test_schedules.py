@@ -97,6 +97,15 @@ async def test_a_ticks_job_waits_for_its_time_and_carries_what_the_schedule_says
     assert (await view(bench)).waiting == []
 
 
+async def test_a_ticks_job_goes_to_the_lane_of_its_priority_and_key(bench: Bench) -> None:
+    tick = await in_an_hour(bench)
+    await declare(bench, priority=-5, batch_key="model-a")
+    await advance(bench, tick)
+    await bench.make_due(tick_job("s", tick))
+    (entry,) = await bench.take("b1")
+    assert entry.token.startswith("-5/model-a:")
+
+
 async def test_of_many_workers_with_one_plan_one_puts_the_job(bench: Bench) -> None:
     await declare(bench)
     seen, tick = await view(bench), await in_an_hour(bench)

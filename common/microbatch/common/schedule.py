@@ -36,6 +36,7 @@ MAX_NAME = 96
 """Characters of a name: the id of a tick's job is the name, a colon and the tick."""
 
 MOST_MISSED = 1_000
+HIGHEST = 100
 VERSION = 1
 _MOST_S = 315_360_000
 
@@ -117,6 +118,8 @@ class Schedule:
         max_missed: How many `run_all` runs at most, the latest.
         kind: As in `submit`.
         headers: Travel with each job, beside `schedule` (its name) and `tick` (the moment, a datetime).
+        priority: As in `submit`.
+        batch_key: As in `submit`.
         max_attempts: As in `submit`.
         result_ttl_s: As in `submit`.
         expires_in_s: By when after its tick a job must have been started, in seconds; None: no deadline.
@@ -139,6 +142,8 @@ class Schedule:
     max_missed: int = field(default=100, kw_only=True)
     kind: str | None = field(default=None, kw_only=True)
     headers: Mapping[str, Any] | None = field(default=None, kw_only=True)
+    priority: int | None = field(default=None, kw_only=True)
+    batch_key: str | None = field(default=None, kw_only=True)
     max_attempts: int | None = field(default=None, kw_only=True)
     result_ttl_s: float | None = field(default=None, kw_only=True)
     expires_in_s: float | None = field(default=None, kw_only=True)
@@ -158,27 +163,19 @@ class Schedule:
         missed, max_missed = _checked_missed(self.missed, self.max_missed)
         expires_in_ms = _ms("expires_in_s", self.expires_in_s, least_s=1)
         timetable = Timetable(self.rule, missed, max_missed, expires_in_ms)
-        attempts = self.max_attempts
-        if attempts is not None and not (type(attempts) is int and 1 <= attempts <= MOST_MISSED):
-            raise ValueError(f"max_attempts is {attempts!r}, and may be 1 to {MOST_MISSED}")
-        words = [
-            f"{name}={value}"
-            for name, value in (
-                ("ttl_ms", _ms("result_ttl_s", self.result_ttl_s)),
-                ("max_attempts", attempts),
-            )
-            if value is not None
-        ]
         payload = encode(self.payload)
-        if self.kind is not None and not (isinstance(self.kind, str) and is_name(self.kind)):
-            raise ValueError(
-                f"a kind has 1 to 128 of A-Z a-z 0-9 _ . : - and no others, not {self.kind!r:.80}"
-            )
-        kind = {} if self.kind is None else {"kind": self.kind}
+        kind = {} if self.kind is None else {"kind": _name("kind", self.kind)}
         headers = encode({**(self.headers or {}), **kind, "schedule": self.name})
-        return Definition(
-            timetable.encoded(), payload, payload_digest(payload), headers, " ".join(words).encode()
-        )
+        return Definition(timetable.encoded(), payload, payload_digest(payload), headers, self._options())
+
+    def _options(self) -> bytes:
+        words = {
+            "ttl_ms": _ms("result_ttl_s", self.result_ttl_s),
+            "max_attempts": _number("max_attempts", self.max_attempts, 1, MOST_MISSED),
+            "priority": _number("priority", self.priority, -HIGHEST, HIGHEST),
+            "batch_key": None if self.batch_key is None else _name("batch_key", self.batch_key),
+        }
+        return " ".join(f"{name}={value}" for name, value in words.items() if value is not None).encode()
 
 
 def tick_job(name: str, tick_ms: int) -> str:
@@ -211,6 +208,18 @@ def _checked_missed(missed: object, max_missed: object) -> tuple[Missed, int]:
                 return known, max_missed
             raise ValueError(f"max_missed is {max_missed!r}, and may be 1 to {MOST_MISSED}")
     raise ValueError(f"missed is 'skip', 'run_once' or 'run_all', not {missed!r:.80}")
+
+
+def _number(name: str, number: int | None, least: int, most: int) -> int | None:
+    if number is None or (type(number) is int and least <= number <= most):
+        return number
+    raise ValueError(f"{name} is {number!r}, and may be {least} to {most}")
+
+
+def _name(what: str, name: str) -> str:
+    if isinstance(name, str) and is_name(name):
+        return name
+    raise ValueError(f"a {what} has 1 to 128 of A-Z a-z 0-9 _ . : - and no others, not {name!r:.80}")
 
 
 def _ms(name: str, seconds: float | None, *, least_s: float = 0) -> int | None:

@@ -51,7 +51,7 @@ reached
 _ACTIONS = ("list", "add", "remove", "pause", "resume", "run-now")
 _ONLY_ADD = (
     *("cron", "every_s", "timezone", "payload", "kind", "missed"),
-    *("max_missed", "max_attempts", "result_ttl_s", "expires_in_s"),
+    *("max_missed", "priority", "batch_key", "max_attempts", "result_ttl_s", "expires_in_s"),
 )
 _TITLES = ("QUEUE", "NAME", "RULE", "NEXT (UTC)", "MISSED", "STATE")
 
@@ -74,6 +74,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what becomes of ticks that no worker could take (default: run_once)",
     )
     group.add_argument("--max-missed", metavar="N", type=int, help="run_all runs the latest N (default: 100)")
+    group.add_argument("--priority", metavar="N", type=int, help="higher goes first (default: 0)")
+    group.add_argument("--batch-key", metavar="KEY", help="only jobs of one key share a batch")
     group.add_argument("--max-attempts", metavar="N", type=int, help="runs of a job that fails")
     group.add_argument("--result-ttl-s", metavar="S", type=seconds, help="how long results are kept")
     group.add_argument("--expires-in-s", metavar="S", type=seconds, help="a job not started by then expires")

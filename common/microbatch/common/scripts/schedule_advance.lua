@@ -17,6 +17,7 @@
 -- @include schedule
 local name, revision, seen_ms, last_ms, look_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local FIRST, OLD, NEW = 6, 2, 4
+local OPTIONS = {ttl_ms = true, max_attempts = true, priority = true, batch_key = true}
 local old = tonumber(ARGV[6])
 local kept = redis.call('HMGET', schedule_key(name), 'revision', 'last_ms', 'paused', 'payload', 'digest', 'options')
 if kept[1] ~= revision or kept[2] ~= seen_ms or kept[3] or not can_park() then return 0 end
@@ -34,9 +35,11 @@ end
 local function put_job(tick, id, headers, expires_ms)
   if redis.call('EXISTS', job_key(id)) == 1 then return end
   local fields = {'id', id, 'client', '', 'payload', kept[4], 'headers', headers}
-  for option, number in kept[6]:gmatch('([%a_]+)=(%d+)') do
-    fields[#fields + 1] = option
-    fields[#fields + 1] = number
+  for option, value in kept[6]:gmatch('([%a_]+)=([%w_.:-]+)') do
+    if OPTIONS[option] then
+      fields[#fields + 1] = option
+      fields[#fields + 1] = value
+    end
   end
   local more = {}
   if expires_ms ~= '' then

@@ -1,8 +1,8 @@
 -- schedule_put: declare a schedule; a repeated declaration changes nothing.
 --
 -- Keys:    the queue's prefix
--- Args:    name, timetable, payload, digest, headers, options ('ttl_ms=number max_attempts=number', each
---          optional), source, how many schedules a queue may have
+-- Args:    name, timetable, payload, digest, headers, options (words ttl_ms=, max_attempts=, priority=,
+--          batch_key=, each optional), source, how many schedules a queue may have
 -- Returns: 'new', 'same', 'changed', or 'full': there are too many
 -- Atomic because: of many workers that start with one declaration the first one counts; and jobs that were put ahead
 --          for an older definition must go in the step in which it ends.
