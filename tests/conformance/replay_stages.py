@@ -93,6 +93,11 @@ async def to_note(bench: Bench) -> Call[Any]:
     return scripts.note(bench.keys, notes, most_lines=9, most_bytes=9_999)
 
 
+async def to_listen(bench: Bench) -> Call[Any]:
+    await bench.submit("a")
+    return scripts.listen(bench.keys, ["a"])
+
+
 async def to_read_a_log(bench: Bench) -> Call[Any]:
     await bench.run(await to_note(bench))
     return scripts.job_log(bench.keys, "a")

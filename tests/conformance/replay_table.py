@@ -369,6 +369,13 @@ ROWS = [
         },
     ),
     Row(
+        "listen",
+        stages.to_listen,
+        1,
+        1,
+        {"after the job's end": Late(stages.end_the_job, 1)},
+    ),
+    Row(
         "job_log",
         stages.to_read_a_log,
         1,

@@ -73,6 +73,14 @@ def test_kinds_get_their_own_jobs_and_a_wrong_payload_fails_alone(tmp_path: Path
     assert output.splitlines()[2].startswith("PayloadInvalid: a: Input should be a valid integer")
 
 
+def test_short_jobs_of_a_batch_do_not_wait_for_the_long_one(tmp_path: Path) -> None:
+    output = run(sys.executable, str(EXAMPLES / "partial_results.py"), cwd=tmp_path)
+
+    assert output.splitlines()[:2] == ["done after 1 steps | running", "done after 3 steps | running"]
+    assert "progress 0 steps left" in output
+    assert output.splitlines()[-1] == "done after 8 steps | done, while 0 others go on"
+
+
 def test_the_web_endpoint_awaits_the_result_of_its_worker(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -26,6 +26,7 @@ from microbatch.producer.mapping import in_order
 from microbatch.producer.waiting import Harvest
 
 if TYPE_CHECKING:
+    from microbatch.producer.newsroom import Newsroom
     from microbatch.producer.records import RecordReader
     from microbatch.producer.ticket import Ticket
 
@@ -50,7 +51,7 @@ def looks() -> Looks:
 
 @pytest.fixture
 def mailbox(looks: Looks) -> Mailbox:
-    return Mailbox(QueueKeys("q"), Hearing(cast("RecordReader", looks)))
+    return Mailbox(QueueKeys("q"), Hearing(cast("RecordReader", looks), cast("Newsroom", None)))
 
 
 async def waiting(*tasks: asyncio.Task[object], mailbox: Mailbox, count: int = 1) -> None:

@@ -27,7 +27,7 @@ def _code(text: str) -> str:
 
 
 def test_every_script_has_a_wrapper_of_its_name() -> None:
-    assert len(NAMES) == 25
+    assert len(NAMES) == 26
     for name in NAMES:
         assert callable(getattr(scripts, name))
 
@@ -76,6 +76,7 @@ def test_an_include_comes_once_and_after_what_it_needs(name: str) -> None:
     assert included[0] == "base"
     assert len(included) == len(set(included))
     needs = {
+        "reply": {"history"},
         "lanes": {"backlog"},
         "turns": {"lanes"},
         "allowance": {"lanes"},
@@ -137,6 +138,8 @@ def test_the_scripts_build_the_same_keys_as_the_python_side() -> None:
             keys.wake_channel(""),
             keys.reply_channel(""),
             keys.aside(""),
+            keys.events_channel("x").removesuffix("x"),
+            keys.events_channel(),
             keys.schedule(""),
         )
     }

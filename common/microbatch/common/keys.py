@@ -114,6 +114,15 @@ class QueueKeys:
         """What is counted over the queue's whole life, such as dead letters that had to make room."""
         return f"{self.prefix}counters"
 
+    def events_channel(self, local: str = "") -> str:
+        """Where those who listen are told what happens to a job; without an id, to all jobs of the queue."""
+        return f"{self.prefix}events:{local}" if local else f"{self.prefix}events"
+
+    @property
+    def listeners(self) -> str:
+        """Who listens to what, and until when."""
+        return f"{self.prefix}listeners"
+
     @property
     def recent(self) -> str:
         """The batches that were settled last."""

@@ -79,6 +79,7 @@ class JobStatus:
         progress: How far its processor said it is; None where it said nothing.
         timeline: Every change of its state in this run that is known, the first one first. Of retries and
             moves the last two dozen are kept.
+        log_lines: How many lines its processor has written into its log.
     """
 
     id: str
@@ -98,6 +99,7 @@ class JobStatus:
     batch: BatchRecord | None = None
     progress: Progress | None = None
     timeline: tuple[JobUpdate, ...] = ()
+    log_lines: int = 0
 
 
 def parse_status(job_id: str, view: JobView) -> JobStatus:
@@ -151,6 +153,7 @@ def parse_status(job_id: str, view: JobView) -> JobStatus:
         batch=story.record(steps),
         progress=None if progress is None else parse_progress(progress),
         timeline=steps,
+        log_lines=_lines(record),
     )
 
 
@@ -163,6 +166,11 @@ def _batch(view: JobView) -> BatchWords | None:
         return BatchWords(view.batch, view.batch_size, reason, view.claimed_ms, view.worker)
     packed = view.record.get(b"batch")
     return None if packed is None else parse_batch(packed.decode("utf-8", "replace"))
+
+
+def _lines(record: dict[bytes, bytes]) -> int:
+    total = record.get(b"log_facts", b"0").partition(b" ")[0]
+    return int(total) if total.isdigit() else 0
 
 
 def _history(record: dict[bytes, bytes]) -> tuple[PastRun, ...]:

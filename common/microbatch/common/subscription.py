@@ -97,6 +97,12 @@ class Subscription:
         if error is not None:
             raise error
 
+    async def drop(self, channel: str) -> None:
+        """Listen to a channel no more; harmless where nobody did."""
+        if self._channels.pop(channel.encode(), None) is not None:
+            with contextlib.suppress(*FOREIGN_ERRORS):  # a line that is lost has no channels any more
+                await self._send("UNSUBSCRIBE", channel)
+
     async def close(self) -> None:
         """Stop listening; whoever waits for a confirmation gets `ClientClosed`."""
         self._closed = True

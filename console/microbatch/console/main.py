@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "result": ("microbatch.console.result_command", "show the result of a job, or wait for it"),
     "status": ("microbatch.console.status_command", "show the queues: what waits, what runs, who works"),
     "log": ("microbatch.console.log_command", "show what a job's processor wrote into its log"),
+    "events": ("microbatch.console.events_command", "show what happens to jobs, as it happens"),
     "batches": ("microbatch.console.batches_command", "show how a queue was batched lately, and why"),
     "dead": (
         "microbatch.console.dead_command",

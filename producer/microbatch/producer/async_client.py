@@ -21,11 +21,12 @@ from microbatch.producer.mapping import in_order
 from microbatch.producer.recent import recent_batches
 from microbatch.producer.session import Session
 from microbatch.producer.waiting import Harvest
+from microbatch.producer.watching import feed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from microbatch.common.job_update import BatchSummary
+    from microbatch.common.job_update import BatchSummary, JobUpdate
     from microbatch.common.scripts import QueueStatus
     from microbatch.producer.options import SubmitOptions
 
@@ -259,6 +260,20 @@ class AsyncClient:
         keys, limit_ms = QueueKeys(check_queue(queue)), round(heartbeat_limit_s * 1000)
         call = scripts.queue_status(keys, heartbeat_limit_ms=limit_ms)
         return await self._opened().connection.run(call)
+
+    async def events(self, queue: str) -> AsyncIterator[JobUpdate]:
+        """Everything that happens to a queue's jobs from now on: `async for ... in client.events(queue)`.
+
+        Listening begins with the first step of the loop, and costs the queue's scripts a little meanwhile.
+        Events are hints: those of a moment without connection are missing.
+
+        Raises:
+            ConnectionFailed: Redis did not answer in time.
+            ClientClosed: The client was closed.
+            ValueError: Not a valid queue name.
+        """
+        async for update in feed(self._opened().inbox.newsroom, QueueKeys(check_queue(queue))):
+            yield update
 
     async def recent_batches(self, queue: str, *, limit: int = 100) -> list[BatchSummary]:
         """The batches that a queue's workers settled last, the newest first; about a thousand are kept.

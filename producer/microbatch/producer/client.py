@@ -25,7 +25,7 @@ from microbatch.producer.waiting import Harvest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from microbatch.common.job_update import BatchSummary
+    from microbatch.common.job_update import BatchSummary, JobUpdate
     from microbatch.common.scripts import QueueStatus
     from microbatch.common.settings import ClientSettings
     from microbatch.producer.options import SubmitOptions
@@ -166,6 +166,10 @@ class Client:
         return self._portal.run(
             lambda client: client.queue_status(queue, heartbeat_limit_s=heartbeat_limit_s)
         )
+
+    def events(self, queue: str) -> Iterator[JobUpdate]:
+        """Everything that happens to the jobs of a queue from now on; see `AsyncClient.events`."""
+        return self._portal.iterate(lambda client: client.events(queue))
 
     def recent_batches(self, queue: str, *, limit: int = 100) -> list[BatchSummary]:
         """The batches that were settled last; see `AsyncClient.recent_batches`."""

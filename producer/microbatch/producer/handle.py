@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from microbatch.common.errors import ClientClosed
 from microbatch.producer.waiting import wait_for
+from microbatch.producer.watching import follow
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import AsyncIterator, Generator
 
-    from microbatch.common.job_update import LogLine
+    from microbatch.common.job_update import JobUpdate, LogLine
     from microbatch.common.status import JobStatus
     from microbatch.producer.ticket import Ticket
 
@@ -96,6 +98,21 @@ class AsyncJobHandle:
             MicrobatchError: As from `status`.
         """
         return await self._ticket.mailbox.logs(self._ticket)
+
+    async def subscribe(self) -> AsyncIterator[JobUpdate]:
+        """Where the job is now, and then everything that happens to it: `async for ... in job.subscribe()`.
+
+        The first update is the job's present state, then come its latest progress and the lines of its log,
+        and what is new from then on; the last one is its end. Nothing is lost with a connection: it comes
+        later. After a redrive, subscribe again.
+
+        Raises:
+            MicrobatchError: As from `status`.
+        """
+        if self._ticket.mailbox.hearing.closed:
+            raise ClientClosed
+        async for update in follow(self._ticket):
+            yield update
 
     async def cancel(self) -> bool:
         """End the job, whatever state it is in: final at once. One round trip.

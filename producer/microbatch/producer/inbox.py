@@ -20,6 +20,7 @@ from microbatch.common.stopping import stop
 from microbatch.common.subscription import Subscription
 from microbatch.producer.fragments import parse_fragments
 from microbatch.producer.mailbox import Hearing, Mailbox
+from microbatch.producer.newsroom import Newsroom
 from microbatch.producer.records import RecordReader
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Inbox:
 
     Attributes:
         records: Reads records.
+        newsroom: Hears what happens to jobs while it happens.
     """
 
     def __init__(self, connection: Connection, client: str, *, poll_interval_s: float) -> None:
@@ -47,7 +49,8 @@ class Inbox:
         self._timeout_s = connection.endpoint.command_timeout_s
         self._subscription = Subscription(connection, self._arrived, self._connected)
         self.records = RecordReader(connection, client, self.listen, poll_interval_s)
-        self._hearing = Hearing(self.records)
+        self.newsroom = Newsroom(connection)
+        self._hearing = Hearing(self.records, self.newsroom)
         self._mailboxes: dict[str, Mailbox] = {}
         self._by_channel: dict[bytes, Mailbox] = {}
         self._warned = False
@@ -89,6 +92,7 @@ class Inbox:
         for mailbox in self._mailboxes.values():
             for ticket in list(mailbox.awaited):
                 ticket.tell(ClientClosed())
+        await self.newsroom.close()
         # The subscription first: a reconnection would ask for looks that nobody stops any more.
         await self._subscription.close()
         if self._poll is not None:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from microbatch.producer.handle import ticket_of
 
 if TYPE_CHECKING:
-    from microbatch.common.job_update import LogLine
+    from collections.abc import Iterator
+
+    from microbatch.common.job_update import JobUpdate, LogLine
     from microbatch.common.status import JobStatus
     from microbatch.producer.async_client import AsyncClient
     from microbatch.producer.handle import AsyncJobHandle
@@ -94,6 +96,14 @@ class JobHandle:
             return await self.on(client).logs()
 
         return self._portal.run(look)
+
+    def subscribe(self) -> Iterator[JobUpdate]:
+        """Where the job is now, and then everything that happens to it; see `AsyncJobHandle.subscribe`.
+
+        Raises:
+            MicrobatchError: As from `AsyncJobHandle.status`.
+        """
+        return self._portal.iterate(lambda client: self.on(client).subscribe())
 
     def cancel(self) -> bool:
         """End the job, whatever state it is in; see `AsyncJobHandle.cancel`.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from microbatch.common.job_update import LogLine
     from microbatch.common.keys import QueueKeys
     from microbatch.common.status import JobStatus
+    from microbatch.producer.newsroom import Newsroom
     from microbatch.producer.records import RecordReader
 
 __all__ = ["Hearing", "Mailbox"]
@@ -31,11 +32,13 @@ class Hearing:
         number: Counts subscriptions: a ticket that was made under another one may have missed its push.
         closed: Whether the client is closed.
         records: Reads records.
+        newsroom: Hears what happens to jobs while it happens.
     """
 
-    __slots__ = ("closed", "number", "records")
+    __slots__ = ("closed", "newsroom", "number", "records")
 
-    def __init__(self, records: RecordReader) -> None:
+    def __init__(self, records: RecordReader, newsroom: Newsroom) -> None:
+        self.newsroom = newsroom
         self.number = 0
         self.closed = False
         self.records = records

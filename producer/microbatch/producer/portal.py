@@ -16,6 +16,7 @@ import os
 import threading
 import warnings
 import weakref
+from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from microbatch.common.errors import ClientClosed
@@ -23,7 +24,7 @@ from microbatch.producer.async_client import AsyncClient
 from microbatch.producer.loop_thread import LoopThread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
     from microbatch.common.settings import ClientSettings
 
@@ -70,6 +71,34 @@ class Portal:
         if not Portal._warned:
             self._warn_in_loop()
         return thread.run(call(client))
+
+    def iterate(self, make: Callable[[AsyncClient], AsyncIterator[T]]) -> Iterator[T]:
+        """Give what an asynchronous iterator of the client gives, one after the other.
+
+        Raises:
+            ClientClosed: The client is closed.
+        """
+
+        async def begin(client: AsyncClient) -> AsyncIterator[T]:
+            return make(client)
+
+        async def following(_: AsyncClient) -> tuple[T, ...]:
+            try:
+                return (await anext(source),)
+            except StopAsyncIteration:  # it could not travel through a future
+                return ()
+
+        async def end(_: AsyncClient) -> None:
+            if isinstance(source, AsyncGenerator):
+                await source.aclose()
+
+        source = self.run(begin)
+        try:
+            while found := self.run(following):
+                yield found[0]
+        finally:
+            with contextlib.suppress(ClientClosed):
+                self.run(end)
 
     def open(self) -> tuple[LoopThread, AsyncClient]:
         """Connect, unless that was done; errors as from `AsyncClient.open`."""

@@ -10,9 +10,11 @@ from microbatch.common.errors import (
     ResultMismatch,
     SettingsError,
 )
+from microbatch.common.job_update import ErrorFacts
 from microbatch.common.schedule import Schedule
 from microbatch.common.settings import WorkerSettings
 from microbatch.worker.batch import Batch, BatchReason, BatchResults, Job, Retry
+from microbatch.worker.hooks import BatchReport
 from microbatch.worker.processor import BatchProcessor, batch_processor
 from microbatch.worker.worker import Worker
 
@@ -21,10 +23,12 @@ __all__ = [
     "Batch",
     "BatchProcessor",
     "BatchReason",
+    "BatchReport",
     "BatchResults",
     "BatchTimeout",
     "ConnectionFailed",
     "DrainTimeout",
+    "ErrorFacts",
     "Job",
     "MicrobatchError",
     "ProcessorError",

@@ -13,15 +13,19 @@ from typing import Any, Generic, TypeVar
 from microbatch.common.errors import ProcessorError
 from microbatch.common.identifiers import check_queue, is_name
 from microbatch.common.queue_settings import RESOLVED, QueueOverrides
-from microbatch.worker.batch import Batch, BatchAnswer
+from microbatch.worker.parameters import takes_batch, takes_one
 
 if typing.TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from microbatch.common.job_update import ErrorFacts
     from microbatch.common.settings_bounds import BatchError, Batching, Executor
+    from microbatch.worker.batch import Batch, BatchAnswer, Job
+    from microbatch.worker.hooks import BatchReport
 
 __all__ = [
     "DECLARABLE",
+    "HOOKS",
     "BatchProcessor",
     "ExceptionTypes",
     "FunctionProcessor",
@@ -37,7 +41,9 @@ DECLARABLE = RESOLVED
 """What a processor may declare for its queue; anything else comes from the settings."""
 
 _EXCEPTIONS = ("retry_on", "give_up_on")
-_IN_CODE_ONLY = ("kind", "validate", *_EXCEPTIONS)
+HOOKS = ("on_success", "on_failure", "on_batch")
+"""What may be hooked, by name."""
+_IN_CODE_ONLY = ("kind", "validate", *_EXCEPTIONS, *HOOKS)
 ExceptionTypes = type[BaseException] | tuple[type[BaseException], ...]
 
 
@@ -123,6 +129,22 @@ class BatchProcessor(Generic[P, R]):
         """Run once after the drain; `async def` or plain `def`, as `setup`."""
         return None
 
+    def on_success(self, job: Job[P], result: R) -> Awaitable[None] | None:  # noqa: ARG002 - to be overridden
+        """Called once a job's result is written; `async def` or plain `def`, as the other hooks.
+
+        Hooks run in the worker, one after the other, in the batch's slot: keep them short. What they raise is
+        logged and costs no job anything. A worker that dies in between never calls them.
+        """
+        return None
+
+    def on_failure(self, job: Job[P], error: ErrorFacts) -> Awaitable[None] | None:  # noqa: ARG002 - to be overridden
+        """Called once a job has failed for good, that is after its last run."""
+        return None
+
+    def on_batch(self, batch: Batch[P], report: BatchReport) -> Awaitable[None] | None:  # noqa: ARG002 - to be overridden
+        """Called after a batch's outcomes are written, and after the hooks of its jobs."""
+        return None
+
     @property
     def is_async(self) -> bool:
         """Whether `process` runs on the event loop rather than in a thread."""
@@ -144,7 +166,7 @@ class FunctionProcessor(BatchProcessor[P, R]):
 
     def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
         self.function = function
-        self.takes_payloads = not _takes_batch(function)
+        self.takes_payloads = not takes_batch(function)
         for name, value in options.items():
             setattr(self, name, value)
         self.__doc__ = function.__doc__
@@ -253,12 +275,13 @@ def _check(processor: BatchProcessor[Any, Any]) -> None:
         )
     if processor.validate not in (None, True, False):
         raise ProcessorError(f"{processor.name}: validate is True, False or None")
+    _check_hooks(processor)
     for name in _EXCEPTIONS:
         if not _are_exception_types(getattr(processor, name)):
             raise ProcessorError(f"{processor.name}: {name} must be an exception type or a tuple of them")
     if type(processor).process is BatchProcessor.process:
         raise ProcessorError(f"{processor.name} has no `process` method")
-    if isinstance(processor, FunctionProcessor) and not _takes_one(processor.function):
+    if isinstance(processor, FunctionProcessor) and not takes_one(processor.function):
         raise ProcessorError(f"{processor.name} must take one argument: the payloads, or a Batch")
     if processor.is_stream and processor.takes_payloads:
         raise ProcessorError(
@@ -266,35 +289,12 @@ def _check(processor: BatchProcessor[Any, Any]) -> None:
         )
 
 
+def _check_hooks(processor: BatchProcessor[Any, Any]) -> None:
+    for name in HOOKS:
+        if not callable(getattr(processor, name)):
+            raise ProcessorError(f"{processor.name}: {name} must be a function")
+
+
 def _are_exception_types(given: object) -> bool:
     types = given if isinstance(given, tuple) else (given,)
     return all(isinstance(each, type) and issubclass(each, BaseException) for each in types)
-
-
-def _takes_one(function: Callable[..., Any]) -> bool:
-    try:
-        inspect.signature(function).bind(None)
-    except TypeError:
-        return False
-    except ValueError:  # a builtin without a signature: its call will tell
-        return True
-    return True
-
-
-def _takes_batch(function: Callable[..., Any]) -> bool:
-    """Whether the first parameter is annotated `Batch` or `Batch[...]`, also as a string."""
-    try:
-        parameters = list(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        return False
-    if not parameters:
-        return False
-    try:
-        hint = typing.get_type_hints(function).get(parameters[0])
-    except Exception:  # noqa: BLE001 - a name that only type checkers see: judge the annotation's text
-        hint = None
-    if hint is None:  # also a partial and an object with __call__ have no hints of their own
-        hint = inspect.signature(function).parameters[parameters[0]].annotation
-    if isinstance(hint, str):
-        return hint.strip("'\" ").partition("[")[0].rpartition(".")[2].strip() == "Batch"
-    return hint is Batch or typing.get_origin(hint) is Batch

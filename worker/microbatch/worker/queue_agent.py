@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from microbatch.common.codec import encode, encode_error
@@ -21,17 +21,18 @@ from microbatch.worker.batch import Batch, BatchReason
 from microbatch.worker.bell import Bell
 from microbatch.worker.claimer import Claimer
 from microbatch.worker.executor import BatchLost
+from microbatch.worker.flight import Flight
+from microbatch.worker.hooks import Hooks
 from microbatch.worker.ledger import Ledger
-from microbatch.worker.notes import Notes
 from microbatch.worker.pacing import pacing_for
-from microbatch.worker.retries import judged
+from microbatch.worker.retries import full_jitter_s, judged
 from microbatch.worker.scribe import Scribe
 from microbatch.worker.settler import Settler
 from microbatch.worker.switchboard import runner_of
 from microbatch.worker.ticker import Ticker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from microbatch.common.connection import Connection
     from microbatch.common.entry import Entry
@@ -59,6 +60,7 @@ class AgentParts:
     register: Register
     isolation: Isolation
     retirement: Retirement
+    hooks: Mapping[str, Callable[..., Any]]
 
 
 class QueueAgent:
@@ -83,8 +85,9 @@ class QueueAgent:
             self.keys,
             parts.settings,
             round(settings.result_ttl_s * 1000),
-            lambda outcomes, now_ms: judged(outcomes, rules, settings, now_ms=now_ms, spread=_full_jitter),
+            lambda outcomes, now_ms: judged(outcomes, rules, settings, now_ms=now_ms, spread=full_jitter_s),
         )
+        self._hooks = Hooks(post.processors, parts.hooks)
         self._scribe = Scribe(parts.connection, self.keys, parts.settings)
         self.ticker = Ticker(parts.connection, self.keys, post.schedules)
         self._claiming: asyncio.Task[None] | None = None
@@ -205,14 +208,16 @@ class QueueAgent:
         self._parts.retirement.batch_ended()
 
     async def _process(self, batch_id: str, claimed: Claimed) -> None:
-        notes = Notes(self._scribe.write)
+        flight = Flight(self._settler, self._scribe)
         try:
-            await self._process_noting(notes, batch_id, claimed)
+            await self._fly(flight, batch_id, claimed)
         finally:
-            notes.stop()
+            flight.notes.stop()
+        if not self._hooks.is_empty:
+            await flight.tell(self._hooks)
 
-    async def _process_noting(self, notes: Notes, batch_id: str, claimed: Claimed) -> None:
-        sorted_ = assemble(self.settings.queue, claimed.entries, claimed.claimed_ms, notes)
+    async def _fly(self, flight: Flight, batch_id: str, claimed: Claimed) -> None:
+        sorted_ = assemble(self.settings.queue, claimed.entries, claimed.claimed_ms, flight.notes)
         size = len(sorted_.jobs)
         waited_ms = max(0, claimed.claimed_ms - claimed.entries[0].written_ms) if claimed.entries else 0
         started_ms = claimed.claimed_ms
@@ -224,10 +229,10 @@ class QueueAgent:
             self._begun[batch_id] = sorted_.entries
             batch = Batch(batch_id, self.settings.queue, cast("BatchReason", claimed.reason), sorted_.jobs)
             try:
-                ended = await self._run(facts, batch, sorted_.entries, notes)
+                ended = await self._run(facts, batch, sorted_.entries, flight)
                 self.pacing.ended(batch_id)
             except BatchLost as lost:
-                await notes.flush()  # while these jobs are still ours
+                await flight.notes.flush()  # while these jobs are still ours
                 crasher = self._crasher(lost, sorted_.entries)
                 if crasher is None:
                     await self._give_up(facts, lost, sorted_.entries)
@@ -237,9 +242,8 @@ class QueueAgent:
                 log.warning("queue %s: batch %s was taken over", self.settings.queue, batch_id)
                 return
             outcomes += ended
-        await notes.flush()
         if outcomes or not sorted_.newer:
-            await self._settler.settle(facts, outcomes, close=not sorted_.newer)
+            await flight.settle(facts, outcomes, close=not sorted_.newer)
         if sorted_.newer:
             self.ledger.park(batch_id)  # they would come straight back; newer workers come first
             await asyncio.sleep(NEWER_PAUSE_S)
@@ -252,14 +256,11 @@ class QueueAgent:
         )
 
     async def _run(
-        self, facts: BatchFacts, batch: Batch[Any], entries: Sequence[Entry], notes: Notes
+        self, facts: BatchFacts, batch: Batch[Any], entries: Sequence[Entry], flight: Flight
     ) -> list[Outcome] | None:
         """Process a batch, a suspect while nothing else runs; None: it is not ours any more."""
-
-        async def early(outcomes: Sequence[Outcome]) -> None:
-            await notes.flush()
-            await self._settler.settle(facts, outcomes, close=False)
-
+        flight.batch, flight.facts = batch, facts
+        early = partial(flight.settle, facts, close=False)
         if not entries[0].is_suspect:
             async with self._parts.isolation.together():
                 return await self.runner.run(batch, entries, early)
@@ -290,11 +291,8 @@ class QueueAgent:
 
     async def teardown(self) -> None:
         """Release what the processor holds."""
+        self._hooks.stop()
         if self._abandoned:  # its thread may be stuck in `process`: a teardown beside it could only hang
             self.runner.abandon()
         else:
             await self.runner.teardown()
-
-
-def _full_jitter(limit_s: float) -> float:
-    return random.uniform(0, limit_s)  # noqa: S311 - jitter

@@ -1,12 +1,14 @@
 """Retries: whether a run that failed is followed by another one, and when.
 
 Rule: pure decisions. What the exception wishes is judged where the exception is (`wish_of`), what the job may
-have where its entry is (`judged`); chance and time are passed in. Runs that a worker's death or a hand-back
-cut short are not failures, and use up nothing here. It never sleeps and never schedules: settling does.
+have where its entry is (`judged`); time is passed in, and chance, which may be `full_jitter_s`. Runs that a
+worker's death or a hand-back cut short are not failures, and use up nothing here. It never sleeps and never
+schedules: settling does.
 """
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from microbatch.common.scripts import Outcome
     from microbatch.common.settings import QueueSettings
 
-__all__ = ["ASKED_RUNS", "RetryRules", "RetryWish", "judged", "wish_of"]
+__all__ = ["ASKED_RUNS", "RetryRules", "RetryWish", "full_jitter_s", "judged", "wish_of"]
 
 ASKED_RUNS = 5
 """How many runs a job may have where its processor asks for another one and nobody named a number."""
@@ -126,3 +128,8 @@ def _most_runs(entry: Entry, wish: RetryWish, settings: QueueSettings) -> int:
     if named is not None:
         return named
     return ASKED_RUNS if wish.asked else 1
+
+
+def full_jitter_s(limit_s: float) -> float:
+    """Any delay from 0 to the limit, so that what failed together does not come back together."""
+    return random.uniform(0, limit_s)  # noqa: S311 - jitter

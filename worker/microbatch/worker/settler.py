@@ -43,6 +43,7 @@ log = logging.getLogger("microbatch.worker")
 CHUNK_JOBS = 256
 CHUNK_BYTES = 1 << 20
 REFUSED_PAUSE_S = 1.0
+_COUNT = frozenset({SettleCode.WRITTEN, SettleCode.REPLAY, SettleCode.WRONG_TYPE})
 
 
 class Settler:
@@ -67,8 +68,13 @@ class Settler:
         self.dropped = 0
         self.retries_due_s = 0.0  # when the last retry that was written here is due, by the monotonic clock
 
-    async def settle(self, facts: BatchFacts, outcomes: Sequence[Outcome], *, close: bool) -> None:
-        """Write the outcomes of a batch; `close` where nothing of the batch is left afterwards."""
+    async def settle(self, facts: BatchFacts, outcomes: Sequence[Outcome], *, close: bool) -> list[Outcome]:
+        """Write the outcomes of a batch; `close` where nothing of the batch is left afterwards.
+
+        Returns:
+            Those that count, as they were judged: not those that came too late.
+        """
+        written: list[Outcome] = []
         judged = self._judge(outcomes, facts.started_ms)
         chunks = list(_chunks(judged))
         for index, chunk in enumerate(chunks):
@@ -82,11 +88,15 @@ class Settler:
                 close=last,
             )
             codes = await self._insist(call)
-            if codes is not None:
+            if codes is None:
+                written += chunk
+            else:
                 self._note(facts, chunk, codes)
+                written += [outcome for outcome, code in zip(chunk, codes, strict=True) if code in _COUNT]
         delays_ms = [outcome.delay_ms for outcome in judged if outcome.state == "retry"]
         if delays_ms:  # counted from now, when Redis has begun to count
             self.retries_due_s = max(self.retries_due_s, time.monotonic() + (max(delays_ms) + 1) / 1000)
+        return written
 
     async def quarantine(self, facts: BatchFacts, entry: Entry, fault: Fault) -> None:
         """Move an entry that nothing can process to the dead stream."""

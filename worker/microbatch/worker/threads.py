@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from queue import SimpleQueue
 from typing import Any
 
-__all__ = ["SlotThreads"]
+__all__ = ["ProcessorExit", "SlotThreads", "guarded"]
 
 _Task = tuple[Callable[[], Any], asyncio.Future[Any], asyncio.AbstractEventLoop]
 
@@ -77,6 +77,32 @@ def _deliver(future: asyncio.Future[Any], result: Any, error: BaseException | No
         future.set_exception(error)
     else:  # futures and loops treat these as their own signals
         future.set_exception(ProcessorExit(error))
+
+
+async def guarded(answer: Awaitable[Any]) -> Any:
+    """Await what a user's function made; whatever it raises, the loop's own signals keep their meaning.
+
+    Raises:
+        ProcessorExit: It raised SystemExit, CancelledError or the like.
+        Exception: What it raised.
+    """
+
+    async def run() -> tuple[str, Any]:
+        try:
+            return "answered", await answer
+        except BaseException as error:  # noqa: BLE001 - see above
+            return "raised", error
+
+    task = asyncio.ensure_future(run())
+    try:
+        await asyncio.wait((task,))
+    except asyncio.CancelledError:  # ours
+        task.cancel()
+        raise
+    kind, value = ("raised", asyncio.CancelledError()) if task.cancelled() else task.result()
+    if kind == "raised":
+        raise value if isinstance(value, Exception) else ProcessorExit(value)
+    return value
 
 
 class ProcessorExit(Exception):

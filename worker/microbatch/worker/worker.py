@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from microbatch.common.clock import Clock, Deadline, SystemClock
 from microbatch.common.connection import BlockingConnection, Connection, Endpoint, backoff_s
@@ -21,6 +21,7 @@ from microbatch.common.register import Register
 from microbatch.common.settings import WorkerSettings
 from microbatch.common.subscription import Subscription
 from microbatch.worker.heartbeat import Heartbeat
+from microbatch.worker.hooks import checked_hooks
 from microbatch.worker.isolation import Isolation
 from microbatch.worker.queue_agent import AgentParts, QueueAgent
 from microbatch.worker.retirement import Retirement
@@ -47,11 +48,13 @@ class Worker:
             its jobs; and the `Schedule`s of these queues.
         settings: What the environment says, where None.
         options: What a command line says per queue; wins over everything else.
+        hooks: Functions by name (`on_success`, `on_failure`, `on_batch`) that are called for every queue, as
+            the methods of `BatchProcessor` of that name.
         clock: For tests.
 
     Raises:
-        ProcessorError: A processor that cannot be used, two for the same jobs, or a schedule of another
-            queue.
+        ProcessorError: A processor or a hook that cannot be used, two processors for the same jobs, or a
+            schedule of another queue.
         SettingsError: A value that cannot be used.
     """
 
@@ -61,6 +64,7 @@ class Worker:
         *,
         settings: WorkerSettings | None = None,
         options: Mapping[str, object] | None = None,
+        hooks: Mapping[str, Callable[..., Any]] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.settings = WorkerSettings() if settings is None else settings
@@ -69,6 +73,7 @@ class Worker:
         self.handed_back = 0
         self.drained = True
         self._clock = SystemClock() if clock is None else clock
+        self._hooks = checked_hooks(hooks or {})
         self._posts = posts(processors, self.settings, options)
         self._agents: list[QueueAgent] = []
         self._connection: Connection | None = None
@@ -127,7 +132,9 @@ class Worker:
         deadline = Deadline.after(self.settings.connect_timeout_s, self._clock)
         await _patiently(deadline, lambda: self._greet(connection, deadline))
         register = self._register = Register(connection)
-        parts = AgentParts(connection, self.id, self.settings, register, Isolation(), self.retirement)
+        parts = AgentParts(
+            connection, self.id, self.settings, register, Isolation(), self.retirement, self._hooks
+        )
         for post in self._posts:
             agent = QueueAgent(parts, post)
             await agent.runner.setup()

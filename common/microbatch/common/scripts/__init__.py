@@ -11,6 +11,7 @@ from microbatch.common.scripts.heartbeat import Look, heartbeat
 from microbatch.common.scripts.job_log import LogView, job_log
 from microbatch.common.scripts.job_status import JobView, job_status
 from microbatch.common.scripts.join import DeclaredLimits, join
+from microbatch.common.scripts.listen import EVERYTHING, LEASE_MS, listen
 from microbatch.common.scripts.note import JobNote, note
 from microbatch.common.scripts.pace import pace
 from microbatch.common.scripts.purge_dead import purge_dead
@@ -32,7 +33,9 @@ from microbatch.common.scripts.takeover import CrashTerms, TakenOver, takeover
 
 __all__ = [
     "CANCEL_MESSAGE",
+    "EVERYTHING",
     "KEPT_MS",
+    "LEASE_MS",
     "MOST_SCHEDULES",
     "BatchFacts",
     "BatchTerms",
@@ -76,6 +79,7 @@ __all__ = [
     "job_log",
     "job_status",
     "join",
+    "listen",
     "load",
     "note",
     "pace",

@@ -52,10 +52,15 @@ redis.call('ZREM', Q .. 'idle', worker)  -- first write: it frees, so a full ser
 
 local tokens, bytes, answer = {}, 0, {'batch', '', now_ms}
 -- One look at what is rare; each command costs a cold server more than all the Lua here.
-local rare = redis.call('EXISTS', lane_key('solo'), lane_key('front'), Q .. 'tombstones', Q .. 'scheduled', LANES,
-  Q .. 'limits') > 0
+local signs = redis.call('EXISTS', lane_key('solo'), lane_key('front'), Q .. 'tombstones', Q .. 'scheduled', LANES,
+  Q .. 'limits', Q .. 'listeners')
+if signs == 0 then listened = false elseif is_listened() then signs = signs - 1 end
+local rare = signs > 0
 local tombstones = rare and tombstone_count() or 0
-if rare then promote_due() end
+if rare then
+  promote_due()
+  send_events()
+end
 local sided = rare and redis.call('EXISTS', LANES) == 1
 local function said(name)
   return tonumber((ARGV[6] or ''):match('%f[%w]' .. name .. '=(%d+)'))
@@ -102,6 +107,19 @@ local function pay()
   end
 end
 
+-- Called where somebody listens.
+local function tell_claimed(reason)
+  local facts = batch .. ' ' .. int(#tokens) .. ' ' .. reason .. ' ' .. int(now_ms) .. ' ' .. worker
+  for i = 4, #answer, 3 do
+    for at = 2, #answer[i + 1], 4 do tell_event(answer[i + 1][at], 'claimed', '1', facts) end
+    for _, entry in ipairs(answer[i + 2]) do
+      local fields = {}
+      for at = 1, #entry[2], 2 do fields[entry[2][at]] = entry[2][at + 1] end
+      tell_event(fields['id'] or '', 'claimed', int((tonumber(fields['attempt']) or 0) + 1), facts)
+    end
+  end
+end
+
 local function close_batch(reason)
   answer[2] = reason
   if limited then pay() end
@@ -109,6 +127,10 @@ local function close_batch(reason)
   -- Whoever holds jobs can be found dead, also one that was taken over or has left and claims once more.
   redis.call('ZADD', Q .. 'workers', 'NX', int(now_ms), worker)
   if is_watched_by(worker) then redis.call('DEL', Q .. 'watcher') end
+  if is_listened() then
+    tell_claimed(reason)
+    send_events()
+  end
   return answer
 end
 

@@ -12,9 +12,9 @@
 -- @include backlog
 -- @include lanes
 -- @include wake
+-- @include history
 -- @include reply
 -- @include finish
--- @include history
 -- @include move
 -- @include park
 -- @include withdraw

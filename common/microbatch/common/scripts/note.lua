@@ -11,6 +11,7 @@
 -- field `log_facts` says how many lines there were, how many are kept, and which delivery wrote up to which of its
 -- lines: the same call again adds nothing.
 -- @include base
+-- @include history
 local most_lines, most_bytes = tonumber(ARGV[1]), tonumber(ARGV[2])
 local HEAD, ROOM = 6, 7 / 8  -- a full log is cut to this part of it, so that not every line moves all others
 
@@ -29,20 +30,26 @@ end
 
 local function line_of(said, attempt)
   local age_ms, rest = said:match('^(%d+) (.*)$')
-  local text = int(now_ms - tonumber(age_ms)) .. ' ' .. attempt .. ' ' .. rest
-  return #text .. ':' .. text
+  return int(now_ms - tonumber(age_ms)) .. ' ' .. attempt .. ' ' .. rest
 end
 
 local function note(id, token, attempt, progress, upto, first, count)
   local record = redis.pcall('HMGET', job_key(id), 'entry', 'log', 'log_facts')
   if record.err or record[1] ~= token then return 0 end
   local fields = {}
-  if progress ~= '' then fields = {'progress', int(now_ms) .. ' ' .. attempt .. ' ' .. progress} end
+  if progress ~= '' then
+    fields = {'progress', int(now_ms) .. ' ' .. attempt .. ' ' .. progress}
+    tell_event(id, 'progress', attempt, nil, fields[2])
+  end
   if count > 0 and most_lines > 0 then
     local total, kept, writer, written = (record[3] or ''):match('^(%d+) (%d+) (%S+) (%d+)$')
     if writer ~= token or tonumber(written) < upto then
       local parts = {record[2] or ''}
-      for i = first, first + count - 1 do parts[#parts + 1] = line_of(ARGV[i], attempt) end
+      for i = first, first + count - 1 do
+        local line = line_of(ARGV[i], attempt)
+        parts[#parts + 1] = #line .. ':' .. line
+        tell_event(id, 'log', attempt, nil, line)
+      end
       local log, left = cut(table.concat(parts), (tonumber(kept) or 0) + count)
       for _, value in ipairs({'log', log, 'log_facts',
         int((tonumber(total) or 0) + count) .. ' ' .. int(left) .. ' ' .. token .. ' ' .. int(upto)}) do
@@ -60,4 +67,5 @@ while at < #ARGV do
   taken = taken + note(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3], tonumber(ARGV[at + 4]), at + HEAD, count)
   at = at + HEAD + count
 end
+send_events()
 return taken

@@ -9,9 +9,9 @@
 -- @include base
 -- @include backlog
 -- @include lanes
+-- @include history
 -- @include reply
 -- @include finish
--- @include history
 -- @include move
 -- @include dead
 local worker, batch, token, id, client = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]

@@ -59,10 +59,12 @@ local function redrive(letter_id)
   if not record[1] then
     call('HSET', job_key(id), 'digest', facts['dead_digest'] or '', 'enqueued_ms', int(now_ms))
   end
+  tell_event(id, 'redriven', '0')
   redriven = redriven + 1
   return REDRIVEN
 end
 
 for i = 1, #ARGV do codes[i] = redrive(ARGV[i]) end
+send_events()
 if redriven > 0 then wake(false, redriven) end
 return codes

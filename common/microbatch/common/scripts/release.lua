@@ -38,5 +38,6 @@ else
   redis.call('HDEL', batches, batch)
 end
 tidy_left_lanes(worker)
+send_events()
 if moved > 0 then wake(true) end
 return {moved, #left}

@@ -51,6 +51,7 @@ local function put_job(tick, id, headers, expires_ms)
   fields[#fields + 1] = int(math.max(now_ms, tonumber(tick)))
   redis.call('HSET', job_key(id), 'digest', kept[5], 'enqueued_ms', int(now_ms), unpack(more))
   park(id, fields, tonumber(tick))
+  tell_event(id, 'scheduled', '0')
   soonest_ms = math.min(soonest_ms or tonumber(tick), tonumber(tick))
   words[#words + 1] = tick .. '/' .. id
 end
@@ -58,6 +59,7 @@ end
 for a = FIRST + old * OLD, #ARGV - 1, NEW do put_job(ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], ARGV[a + 4]) end
 redis.call('HSET', schedule_key(name), 'last_ms', last_ms, 'ahead', table.concat(words, ' '))
 redis.call('ZADD', Q .. 'schedules', look_ms == '' and NEVER or look_ms, name)
+send_events()
 if soonest_ms then
   ensure_lane('main')
   wake_for(soonest_ms)

@@ -19,9 +19,9 @@
 -- @include backlog
 -- @include lanes
 -- @include wake
+-- @include history
 -- @include reply
 -- @include finish
--- @include history
 -- @include move
 -- @include park
 -- @include dead
@@ -120,6 +120,7 @@ local function write(i, id, entry_id, group, value)
     park(id, renewed(entry_id, carried.fields, carried.flat, 1, 0, 1), due_ms,
       'last_error', value, 'attempt', group.attempt, 'batch', facts,
       'history', lengthened(history_of(id), happening('retried', group.attempt, facts, value)))
+    tell_event(id, 'retried', group.attempt, facts, value)
     soonest_ms = math.min(soonest_ms or due_ms, due_ms)
     return
   end

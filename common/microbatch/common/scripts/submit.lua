@@ -29,10 +29,13 @@ local KEPT_MS = 60000  -- who was given another's job by its unique key can read
 local main = lane_key('main')
 
 local length = call('XLEN', main)
-if call('EXISTS', lane_key('front'), lane_key('solo'), Q .. 'scheduled', LANES) > 0 then  -- rare, so looked at once
+-- What is rare, so all of it is looked for at once.
+if call('EXISTS', lane_key('front'), lane_key('solo'), Q .. 'scheduled', LANES, Q .. 'listeners') > 0 then
   local scheduled = redis.pcall('ZCARD', Q .. 'scheduled')  -- a key that somebody broke must not stop submits
   length = length + call('XLEN', lane_key('front')) + call('XLEN', lane_key('solo'))
     + (type(scheduled) == 'number' and scheduled or 0) + side_counts()
+else
+  listened = false
 end
 local room = max_length - length
 local accepted, codes, lane_known = 0, nil, false
@@ -207,6 +210,18 @@ for i = 1, count do
   end
 end
 
+-- Called where somebody listens.
+local function tell_accepted()
+  for i = 1, count do
+    if not codes or codes[i] == NEW then
+      local state = redis.pcall('HGET', records[i], 'state')
+      tell_event(ARGV[FIRST + (i - 1) * WIDTH + 1], state == 'scheduled' and 'scheduled' or 'submitted', '0')
+    end
+  end
+  send_events()
+end
+
+if is_listened() then tell_accepted() end
 local any_full = side_jobs > 0 and call_full_lanes()
 if wakes then wake(any_full, side_jobs) end
 if soonest_ms then wake_for(soonest_ms) end

@@ -13,9 +13,9 @@
 -- @include backlog
 -- @include lanes
 -- @include wake
+-- @include history
 -- @include reply
 -- @include finish
--- @include history
 -- @include move
 -- @include dead
 -- @include crash

@@ -32,6 +32,7 @@ TYPES: Final = {
     "recent": "stream",
     "counters": "hash",
     "watchers": "hash",
+    "listeners": "hash",
     "unique": "hash",
     "schedules": "zset",
 }

@@ -61,8 +61,15 @@ class Role:
 ROLES: Final = (
     Role(
         "producer",
-        ("submit", "await_results", "job_status", "job_log", "cancel", "redis_time"),
-        ("sadd", "subscribe:reply", "set:fence", "wait"),  # the last two for durability="replicated"
+        ("submit", "await_results", "job_status", "job_log", "listen", "cancel", "redis_time"),
+        (
+            "sadd",
+            "subscribe:reply",
+            "subscribe:events",
+            "unsubscribe",
+            "set:fence",
+            "wait",
+        ),  # the last two for durability="replicated"
     ),
     Role(
         "worker",
@@ -75,7 +82,7 @@ ROLES: Final = (
     ),
     Role(
         "observer",
-        ("queue_status", "job_status", "job_log", "await_results", "dead_letters", "schedules"),
+        ("queue_status", "job_status", "job_log", "listen", "await_results", "dead_letters", "schedules"),
         ("smembers", "xrevrange", "subscribe:reply"),
     ),
     Role(
@@ -99,8 +106,10 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "sadd": (("SADD", KNOWN_QUEUES, "n"), ("SADD", "{q}tombstones", "n")),
     "smembers": (("SMEMBERS", KNOWN_QUEUES),),
     "subscribe:reply": (("SUBSCRIBE", "{q}reply:n"),),
+    "subscribe:events": (("SUBSCRIBE", "{q}events"), ("SUBSCRIBE", "{q}events:n")),
+    "unsubscribe": (("UNSUBSCRIBE", "n"),),
     "subscribe:wake": (("SUBSCRIBE", "{q}wake:n"),),
-    "publish": (("PUBLISH", "{q}reply:n", "1"), ("PUBLISH", "{q}wake:n", "1")),
+    "publish": (("PUBLISH", "{q}reply:n", "1"), ("PUBLISH", "{q}wake:n", "1"), ("PUBLISH", "{q}events", "1")),
     "time": (("TIME",),),
     "exists": (("EXISTS", "{q}lane:main"),),
     "del": (("DEL", "{q}job:n"),),
@@ -109,6 +118,7 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "set:fence": (("SET", "{q}fence", "1", "PX", "1"),),
     "wait": (("WAIT", "1", "1"),),
     "pexpire": (("PEXPIRE", "{q}job:n", "1"),),
+    "pttl": (("PTTL", "{q}listeners"),),
     "persist": (("PERSIST", "{q}job:n"),),
     "hdel": (("HDEL", "{q}job:n", "f"),),
     "hget": (("HGET", "{q}job:n", "f"),),

@@ -9,6 +9,12 @@ local function unreasoned(batch, worker)
   return batch .. ' 1 - 0 ' .. worker
 end
 
+local function tell_end(id, state, value, ...)
+  local more, said = {...}, {}
+  for i = 1, #more, 2 do said[more[i]] = more[i + 1] end
+  tell_event(id, state, said['attempt'] or '0', said['batch'], state == 'failed' and value or nil)
+end
+
 local function finish(id, client, state, value, ttl_ms, ...)
   local record = job_key(id)
   local keep = tonumber(ttl_ms) > 0
@@ -20,4 +26,5 @@ local function finish(id, client, state, value, ttl_ms, ...)
     call('DEL', record)
   end
   announce(client, id, state, value, keep)
+  if listened then tell_end(id, state, value, ...) end
 end

@@ -5,7 +5,7 @@ local OURS = {
   ['lane:main'] = 'stream', ['lane:front'] = 'stream', ['lane:solo'] = 'stream', ['dead'] = 'stream',
   ['recent'] = 'stream',
   ['workers'] = 'zset', ['idle'] = 'zset', ['scheduled'] = 'zset', ['tombstones'] = 'set',
-  ['schedules'] = 'zset', ['settings'] = 'hash', ['unique'] = 'hash', ['watchers'] = 'hash', ['counters'] = 'hash',
+  ['schedules'] = 'zset', ['settings'] = 'hash', ['unique'] = 'hash', ['watchers'] = 'hash', ['listeners'] = 'hash', ['counters'] = 'hash',
   ['watcher'] = 'string',
   ['lanes'] = 'zset', ['forming'] = 'zset', ['held'] = 'zset', ['ageing'] = 'zset', ['aged'] = 'zset',
   ['ranks'] = 'zset', ['ready:aged'] = 'zset', ['side'] = 'hash', ['limits'] = 'hash',

@@ -90,6 +90,7 @@ local function move(lane, entry_id, to_lane, runs, crashes, why, facts)
   if recorded then
     local attempt = int((tonumber(fields['attempt']) or 0) + 1)
     redis.call('HSET', record, 'entry', moved, 'history', lengthened(history_of(id), happening(why, attempt, facts)))
+    tell_event(id, why, attempt, facts)
   end
   return moved
 end

@@ -65,6 +65,7 @@ local function promote_due()
         call('HDEL', job_key(id), 'parked', 'due_ms')
         call('HSET', job_key(id), 'state', 'queued', 'entry', add_entry(lane, fields),
           'history', lengthened(record[3] or '', happening('promoted', '0')))
+        tell_event(id, 'promoted', '0')
       end
     end
   end

@@ -1,7 +1,7 @@
 -- reply: collect what clients are told about finished jobs, and tell each client once.
 -- A fragment is a msgpack array [local id, state, value]; a value above PUSH_LIMIT_BYTES stays in the record
 -- and the fragment has two items. One message per client carries its fragments, one after the other.
--- Push is a hint; the record is the truth. Needs base.
+-- Push is a hint; the record is the truth. Needs base and history.
 local PUSH_LIMIT_BYTES = 65536
 local MESSAGE_LIMIT_BYTES = 1048576
 local replies = {}
@@ -38,6 +38,13 @@ local function tell(client, head, id, state, value)
   reply.bytes, reply.count = reply.bytes + bytes, at + 4
 end
 
+-- Whether anybody but the submitters wants to know: one look, and nearly always nobody does.
+local function look_for_others()
+  local signs = call('EXISTS', Q .. 'watchers', Q .. 'listeners')
+  has_watchers = signs > 0 and call('EXISTS', Q .. 'watchers') == 1
+  listened = signs > (has_watchers and 1 or 0)
+end
+
 -- `keep` is false for a job whose record is not kept: then the push is all there is.
 local head, head_length
 local function announce(client, id, state, value, keep)
@@ -46,7 +53,7 @@ local function announce(client, id, state, value, keep)
   local first, pushed = head, value
   if keep and #value > PUSH_LIMIT_BYTES then first, pushed = '\146' .. text_head(#name), '' end
   if client ~= '' then tell(client, first, name, STATE[state], pushed) end
-  if has_watchers == nil then has_watchers = call('EXISTS', Q .. 'watchers') == 1 end
+  if has_watchers == nil then look_for_others() end
   if has_watchers then
     local clients = redis.pcall('HGET', Q .. 'watchers', id)
     if type(clients) == 'string' then
@@ -60,4 +67,5 @@ end
 
 local function send_replies()
   for client, reply in pairs(replies) do publish(client, reply) end
+  send_events()
 end
