@@ -32,8 +32,8 @@ def test_callers_in_a_closed_loop_ride_together_although_nobody_says_how_many_th
 
 def test_where_runs_do_not_hold_each_other_up_both_slots_are_used() -> None:
     ours = adaptive(CALLERS, 2, exclusive=False)
-    assert ours.jobs_per_s > fixed(CALLERS, 2, exclusive=False, size=64, wait_ms=10).jobs_per_s
-    assert ours.jobs_per_s > fixed(CALLERS, 2, exclusive=False).jobs_per_s
+    assert ours.jobs_per_s > 1.1 * fixed(CALLERS, 2, exclusive=False).jobs_per_s
+    assert ours.mean_batch < 40
 
 
 @pytest.mark.parametrize("exclusive", [True, False])
@@ -69,9 +69,9 @@ def test_a_wait_that_has_begun_goes_on_and_ends() -> None:
 def _taught() -> Pace:
     """A pace that knows: 30 wait when a slot is free, and 30 come back within 3 ms. It is 1000 ms."""
     pace = Pace(100, 10, 1)
-    for freed_ms in range(700, 1_000, 10):
+    for freed_ms in range(400, 1_000, 20):
         pace.freed(freed_ms)
-        pace.claimed(str(freed_ms), [freed_ms - 9 + each % 3 for each in range(30)], freed_ms + 0.5)
+        pace.claimed(str(freed_ms), [freed_ms - 19 + each % 3 for each in range(30)], freed_ms + 0.5)
         pace.ended(str(freed_ms), freed_ms + 9)
     pace.freed(1_000.0)
     return pace

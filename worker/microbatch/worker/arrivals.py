@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Arrivals"]
 
-WEIGHT = 0.2
+WEIGHT = 0.1
 """How much the last opening counts."""
 
 _FADING = 0.98  # of what is known about the rate, per batch

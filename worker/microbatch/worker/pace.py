@@ -128,7 +128,8 @@ class Pace:
         best, hold_ms = GAIN * _rate(found[0], 0, size, model), 0
         for wait_ms in range(1, len(found)):
             rate = _rate(found[wait_ms], wait_ms, size, model)
-            if rate > best and found[wait_ms] - found[0] > usual * wait_ms:
+            # Jobs say in whole milliseconds when they came: a wait seems to find half of one more.
+            if rate > best and found[wait_ms] - found[0] > usual * (wait_ms + 0.5):
                 best, hold_ms = rate, wait_ms
         if not hold_ms:
             return Plan(size, size, 0.0)
