@@ -196,6 +196,12 @@ def _definition(every_s: float = 3_600) -> Definition:
     return Schedule("s", queue="q", every_s=every_s).definition()
 
 
+async def to_look_at_workers(bench: Bench) -> Call[Any]:
+    await bench.submit("a")
+    await bench.take("b1")
+    return scripts.fleet(bench.keys)
+
+
 async def to_put_a_schedule(bench: Bench) -> Call[Any]:
     return scripts.schedule_put(bench.keys, "s", _definition(), source="code")
 

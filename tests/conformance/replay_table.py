@@ -287,6 +287,14 @@ ROWS = [
         lambda reply: (reply.waiting, reply.running),
     ),
     Row(
+        "fleet",
+        stages.to_look_at_workers,
+        [("w1", 1, 1)],
+        [("w1", 1, 1)],
+        {"after its batch ended": Late(lambda bench: bench.release("b1"), [("w1", 0, 0)])},
+        lambda reply: [(sight.worker, sight.batches, sight.jobs) for sight in reply.workers],
+    ),
+    Row(
         "redis_time",
         stages.to_ask_the_time,
         True,

@@ -35,6 +35,9 @@ UNITS = {
     "executor": "",
     "max_batches_per_child": "batches",
     "max_batches": "batches",
+    "monitoring_address": "",
+    "tracing": "",
+    "log_format": "",
     "replicas": "replicas",
 }
 

@@ -111,7 +111,7 @@ def test_burst_empties_the_queues_and_leaves_with_0(here: Path, redis_url: str, 
     assert (done.end(), done.out) == (0, [])
     assert [job.result(timeout_s=5) for job in jobs] == list(range(300))
     (ready,) = done.err
-    assert ready.endswith("is ready: echo, sizes")
+    assert json.loads(ready)["message"].endswith("is ready: echo, sizes")
 
 
 def test_the_command_line_wins_over_the_processor_s_declaration(
@@ -137,7 +137,8 @@ def test_the_log_as_json_is_one_object_a_line(here: Path, redis_url: str) -> Non
     done = ran("worker", "tasks:echo", "--burst", "--json", redis_url=redis_url, here=here)
     assert done.end() == 0
     (record,) = [json.loads(line) for line in done.err]
-    assert record.keys() == {"time", "level", "logger", "message"}
+    assert record.keys() == {"time", "level", "logger", "event", "message", "worker", "queues"}
+    assert (record["event"], record["queues"]) == ("worker_ready", "echo")
     assert (record["level"], record["logger"]) == ("info", "microbatch.worker")
     assert record["message"].endswith("is ready: echo")
 

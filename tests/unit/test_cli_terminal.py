@@ -65,7 +65,7 @@ def test_a_table_without_rows_has_its_titles() -> None:
 def test_a_log_line_has_time_level_and_message(
     log: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    log_to_stderr("info", json_lines=False)
+    log_to_stderr("info", "console")
     log.info("ready: %s", "a\nb")
     log.debug("not shown")
     moment, level, rest = capsys.readouterr().err.split(" ", 2)
@@ -76,7 +76,7 @@ def test_a_log_line_has_time_level_and_message(
 def test_a_log_line_in_json_is_one_line_with_its_traceback(
     log: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    log_to_stderr("warning", json_lines=True)
+    log_to_stderr("warning", "json")
     try:
         boom()
     except ValueError:
@@ -95,7 +95,7 @@ def test_a_log_line_in_json_is_one_line_with_its_traceback(
 def test_a_traceback_in_the_log_keeps_its_lines_and_loses_its_escapes(
     log: logging.Logger, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    log_to_stderr("warning", json_lines=False)
+    log_to_stderr("warning", "console")
     try:
         boom()
     except ValueError:

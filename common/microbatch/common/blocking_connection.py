@@ -69,11 +69,17 @@ class BlockingConnection:
             ServerError: An answer that repeating cannot mend.
         """
         command = ("EVALSHA", call.script.sha, 1, call.prefix, *call.args)
-        errand: Errand[BlockingLines] = Errand(command, call.prefix, call.script)
+        return call.parse(self._insist(Errand(command, call.prefix, call.script), timeout_s))
+
+    def execute(self, *command: str, timeout_s: float | None = None) -> Any:
+        """Run one plain command that is safe to repeat, where its second word lives; errors as in `run`."""
+        return self._insist(Errand(command, command[1] if len(command) > 1 else "", None), timeout_s)
+
+    def _insist(self, errand: Errand[BlockingLines], timeout_s: float | None) -> Any:
         ends_s = time.monotonic() + (self.endpoint.command_timeout_s if timeout_s is None else timeout_s)
         while True:
             try:
-                return call.parse(self._attempt(errand))
+                return self._attempt(errand)
             except FOREIGN_ERRORS as error:
                 failed = error
             # Where the time is over nothing is mended any more: that would take more of it.

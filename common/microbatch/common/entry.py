@@ -32,6 +32,7 @@ class Entry:
         crashes: How many workers died running it alone.
         failures: How many of its runs failed and were to be repeated.
         enqueued_ms: When it was first accepted, by Redis's clock.
+        written_ms: When this entry was written, so that it could run; later than that for a retry or a delay.
         headers: The encoded headers, or empty.
         ttl_ms: How long its result is kept; empty leaves it to the worker.
         priority: Higher goes first.
@@ -63,6 +64,7 @@ class Entry:
         "priority",
         "token",
         "ttl_ms",
+        "written_ms",
     )
 
     def __init__(self, token: str, local: str, client: str, payload: bytes, enqueued_ms: int) -> None:
@@ -71,6 +73,7 @@ class Entry:
         self.client = client
         self.payload = payload
         self.enqueued_ms = enqueued_ms
+        self.written_ms = enqueued_ms
         self.attempt = 1
         self.crashes = 0
         self.failures = 0
@@ -84,11 +87,6 @@ class Entry:
         self.batch_key = ""
         self.newer = False
         self.fault = ""
-
-    @property
-    def written_ms(self) -> int:
-        """When this entry was written, by Redis's clock: since then it has waited for this delivery."""
-        return _written_ms(self.token.partition(":")[2])
 
     @property
     def is_suspect(self) -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["plain_error"]
 
+_CHECKED: Final = ("redis_url", "monitoring_address")
 _UNITS: Final = {"_bytes": "bytes", "_ms": "milliseconds", "_s": "seconds"}
 
 
@@ -46,8 +47,8 @@ def _sentences(
             yield f"{_spelt(path, origins)} is no setting{did_you_mean(path[-1], fields)}"
         else:
             value = redact_url(str(problem["input"])) if path[-1] == "redis_url" else problem["input"]
-            # Only the address has a check of its own, whose sentence says more than a range.
-            allowed = str(inner) if path[-1] == "redis_url" and inner else _allowed(path[-1], fields)
+            # What has a check of its own has a sentence that says more than a range.
+            allowed = str(inner) if path[-1] in _CHECKED and inner else _allowed(path[-1], fields)
             yield f"{_spelt(path, origins)} is {value!r:.80}, it must be {allowed}"
 
 

@@ -17,10 +17,12 @@ from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
 from microbatch.common.settings import ClientSettings
 from microbatch.console.dead_letters import DeadLetters
 from microbatch.console.schedules import Schedules
+from microbatch.producer.recent import recent_batches
 
 if TYPE_CHECKING:
     from microbatch.common.embedded import EmbeddedServer
-    from microbatch.common.scripts import QueueStatus
+    from microbatch.common.job_update import BatchSummary
+    from microbatch.common.scripts import Fleet, QueueStatus
 
 __all__ = ["Admin"]
 
@@ -90,6 +92,14 @@ class Admin:
         """
         keys, limit_ms = QueueKeys(check_queue(queue)), round(heartbeat_limit_s * 1000)
         return await self._opened().run(scripts.queue_status(keys, heartbeat_limit_ms=limit_ms))
+
+    async def fleet(self, queue: str) -> Fleet:
+        """The workers of a queue and what each holds; errors as from `queue_status`."""
+        return await self._opened().run(scripts.fleet(QueueKeys(check_queue(queue))))
+
+    async def recent_batches(self, queue: str, *, limit: int = 100) -> list[BatchSummary]:
+        """The batches that were settled last, the newest first; errors as from `queue_status`."""
+        return await recent_batches(self._opened(), QueueKeys(check_queue(queue)), limit)
 
     def dead_letters(self, queue: str) -> DeadLetters:
         """The dead letters of a queue; no round trip.

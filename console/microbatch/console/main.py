@@ -38,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "log": ("microbatch.console.log_command", "show what a job's processor wrote into its log"),
     "events": ("microbatch.console.events_command", "show what happens to jobs, as it happens"),
     "batches": ("microbatch.console.batches_command", "show how a queue was batched lately, and why"),
+    "top": ("microbatch.console.top_command", "watch queues, workers and errors as they change"),
     "dead": (
         "microbatch.console.dead_command",
         "look at jobs that failed for good, run or delete them",
@@ -48,6 +49,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "microbatch.console.acl_command",
         "print users with least privilege, for the ACL file of a server",
     ),
+    "exporter": ("microbatch.console.exporter_command", "serve what the queues hold to Prometheus"),
+    "health": ("microbatch.console.health_command", "ask a worker of this machine whether it is well"),
     "server": ("microbatch.console.server_command", "start a Redis-compatible server for development"),
     "config": ("microbatch.console.config_command", "show the settings in force and where each came from"),
 }

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from microbatch.producer import AsyncClient
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["add_arguments", "age", "run"]
 
 _TITLES = ("QUEUE", "WAITING", "RUNNING", "SCHEDULED", "WORKERS", "OLDEST", "DEAD")
 _EPILOG = """\
@@ -102,10 +102,11 @@ async def _row(client: AsyncClient, queue: str, heartbeat_limit_s: float) -> dic
 
 def _shown(row: dict[str, Any]) -> tuple[object, ...]:
     counts = (row[name] for name in ("queue", "waiting", "running", "scheduled", "workers"))
-    return (*counts, _age(row["oldest_age_s"]), row["dead"])
+    return (*counts, age(row["oldest_age_s"]), row["dead"])
 
 
-def _age(age_s: float | None) -> str | None:
+def age(age_s: float | None) -> str | None:
+    """A time span in its largest unit; None as it is."""
     if age_s is None:
         return None
     for unit_s, unit in ((86_400, "d"), (3_600, "h"), (60, "m")):

@@ -88,7 +88,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--drain-timeout-s", metavar="S", help="how long open batches may take when it leaves (default: 25)"
     )
+    parser.add_argument(
+        "--monitoring-address",
+        metavar="[HOST:]PORT",
+        help="serve metrics and health there over HTTP (default: nowhere)",
+    )
     parser.add_argument("--burst", action="store_true", help="leave when the queues are empty")
+    parser.add_argument(
+        "--log-format",
+        metavar="FORM",
+        help="`console`, `json`, or `auto`: JSON where stderr is no terminal (default: auto)",
+    )
     parser.add_argument("--log-level", choices=LEVELS, default="info", help="how much to log (default: info)")
 
 
@@ -110,9 +120,11 @@ def run(arguments: argparse.Namespace) -> int:
             "max_batch_bytes": arguments.max_batch_bytes,
             "concurrency": arguments.concurrency,
             "drain_timeout_s": arguments.drain_timeout_s,
+            "monitoring_address": arguments.monitoring_address,
+            "log_format": arguments.log_format,
         }
     )
-    log_to_stderr(arguments.log_level, json_lines=arguments.json)
+    log_to_stderr(arguments.log_level, "json" if arguments.json else settings.log_format)
     worker = Worker([load_processor(spec) for spec in arguments.processors], settings=settings)
     try:
         worker.run(burst=arguments.burst)

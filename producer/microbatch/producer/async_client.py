@@ -20,6 +20,7 @@ from microbatch.producer.handle import AsyncJobHandle, ticket_of
 from microbatch.producer.mapping import in_order
 from microbatch.producer.recent import recent_batches
 from microbatch.producer.session import Session
+from microbatch.producer.tracing import admitted, sending, tracing_of
 from microbatch.producer.waiting import Harvest
 from microbatch.producer.watching import feed
 
@@ -57,6 +58,7 @@ class AsyncClient:
         self._session: Session | None = None
         self._closed = False
         self._opening = asyncio.Lock()
+        self._tracing = tracing_of(settings)
 
     async def open(self) -> None:
         """Connect. Harmless when repeated; a closed client cannot be opened again.
@@ -124,7 +126,7 @@ class AsyncClient:
             TypeError: An option that does not exist.
         """
         admission = self._opened().admission
-        return AsyncJobHandle(await admission.submit(queue, payload, job_id, admission.terms(options)))
+        return AsyncJobHandle(await admitted(self._tracing, admission, queue, payload, job_id, options))
 
     async def call(
         self, queue: str, payload: Any, *, job_id: str | None = None, **options: Unpack[SubmitOptions]
@@ -142,8 +144,7 @@ class AsyncClient:
             MicrobatchError: As from `submit` and from `AsyncJobHandle.result`.
         """
         deadline = Deadline.after(options.get("timeout_s"), SystemClock())
-        admission = self._opened().admission
-        ticket = await admission.submit(queue, payload, job_id, admission.terms(options))
+        ticket = await admitted(self._tracing, self._opened().admission, queue, payload, job_id, options)
         return await AsyncJobHandle(ticket).result(deadline.left_s())
 
     async def submit_many(
@@ -167,9 +168,10 @@ class AsyncClient:
             MicrobatchError: As from `submit`, with such a note; jobs in the air may have been accepted too.
         """
         admission = self._opened().admission
-        bulk = BulkSubmit(admission, queue, payloads, admission.terms(options))
         try:
-            return [AsyncJobHandle(ticket) for ticket in await bulk.run()]
+            with sending(self._tracing, queue, options) as traced:
+                bulk = BulkSubmit(admission, queue, payloads, admission.terms(traced))
+                return [AsyncJobHandle(ticket) for ticket in await bulk.run()]
         except (QueueFull, NotReplicated) as full:
             full.accepted = tuple(AsyncJobHandle(ticket) for ticket in bulk.accepted())
             raise
@@ -223,8 +225,8 @@ class AsyncClient:
         """
         deadline = Deadline.after(timeout_s, SystemClock())
         admission = self._opened().admission
-        terms = admission.terms({"on_full": "wait", "timeout_s": timeout_s})
-        tickets = await BulkSubmit(admission, queue, payloads, terms).run()
+        with sending(self._tracing, queue, {"on_full": "wait", "timeout_s": timeout_s}) as traced:
+            tickets = await BulkSubmit(admission, queue, payloads, admission.terms(traced)).run()
         return await in_order(tickets, timeout_s, deadline, return_exceptions=return_exceptions)
 
     def job(self, full_id: str) -> AsyncJobHandle:

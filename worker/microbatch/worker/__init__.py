@@ -11,6 +11,7 @@ from microbatch.common.errors import (
     SettingsError,
 )
 from microbatch.common.job_update import ErrorFacts
+from microbatch.common.log_context import LogContext
 from microbatch.common.schedule import Schedule
 from microbatch.common.settings import WorkerSettings
 from microbatch.worker.batch import Batch, BatchReason, BatchResults, Job, Retry
@@ -30,6 +31,7 @@ __all__ = [
     "DrainTimeout",
     "ErrorFacts",
     "Job",
+    "LogContext",
     "MicrobatchError",
     "ProcessorError",
     "ResultMismatch",

@@ -18,8 +18,9 @@ from microbatch.common.scripts import Outcome
 if TYPE_CHECKING:
     from microbatch.common.entry import Entry
     from microbatch.worker.batch import Batch
+    from microbatch.worker.executor import BatchLost
 
-__all__ = ["describe", "failures", "outcome_of", "outcomes"]
+__all__ = ["crashed", "describe", "failures", "outcome_of", "outcomes"]
 
 TRACEBACK_LIMIT_CHARS = 16_384
 MESSAGE_LIMIT_CHARS = 4_096
@@ -96,6 +97,13 @@ def _encoded_result(result: Any, limit_bytes: int) -> bytes:
         return encode(result, limit_bytes=limit_bytes)
     except PayloadError as refusal:
         return encode_model(result, refusal, limit_bytes=limit_bytes)
+
+
+def crashed(lost: BatchLost, entries: Sequence[Entry], max_crashes: int) -> Outcome | None:
+    """The end of a job that has killed the process in which it ran alone once too often; None: not yet."""
+    if not lost.died or len(entries) > 1 or entries[0].crashes + 1 < max_crashes:
+        return None
+    return Outcome(entries[0], "failed", encode_error("WorkerLost", f"{lost}, for the {max_crashes}. time"))
 
 
 def describe(error: BaseException) -> str:

@@ -12,9 +12,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from microbatch.common.identifiers import job_id
+from microbatch.common.log_context import bound
 from microbatch.worker.job_log import JobLog
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from microbatch.common.entry import Entry
     from microbatch.worker.notes import Notes
 
@@ -90,6 +93,10 @@ class Job(Generic[P]):
     def id(self) -> str:
         """The full id, `queue/local`: the same in every run, so it makes side effects idempotent."""
         return job_id(self.queue, self._entry.local)
+
+    def bound(self) -> AbstractContextManager[None]:
+        """Let what is logged within be said to be about this job: `with job.bound(): logging.info(...)`."""
+        return bound(job_id=self.id)
 
     @property
     def kind(self) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from microbatch.common.connection import Connection, backoff_s
@@ -16,6 +17,7 @@ from microbatch.common.errors import AuthenticationFailed, ConnectionFailed, Mic
 from microbatch.common.identifiers import new_batch_id
 from microbatch.common.keys import QueueKeys
 from microbatch.common.scripts import Call, Claimed, ClaimReply, Idle, Watch, claim, step_aside
+from microbatch.worker.observer import NO_OBSERVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +49,9 @@ class Claimer:
     ) -> None:
         self.bell = bell
         self.is_idle = False
+        self.observer = NO_OBSERVER
+        self.asking_since_s: float | None = None  # since when a claim is on its way, on the monotonic clock
+        self.has_ended = False
         self._connection = connection
         self._worker_id = worker_id
         self._pacing = pacing
@@ -75,8 +80,21 @@ class Claimer:
         self._leaving = True
         self.bell.ring()
 
+    @property
+    def takes_work(self) -> bool:
+        """Whether it claims, or will as soon as a slot is free."""
+        return not self._quiet and not self._leaving
+
     async def run(self) -> None:
         """Claim until `leave`."""
+        try:
+            await self._claim_until_told()
+        finally:
+            self.has_ended = True
+        if not self._aside:  # the drain may take long: whoever is idle must not wait for us meanwhile
+            await self.step_aside(leaving=False)
+
+    async def _claim_until_told(self) -> None:
         while not self._leaving:
             try:
                 await self._turn()
@@ -89,8 +107,6 @@ class Claimer:
                 self._batch_id = new_batch_id()
                 self._ledger.expect(None)
                 await self._fail(error)
-        if not self._aside:  # the drain may take long: whoever is idle must not wait for us meanwhile
-            await self.step_aside(leaving=False)
 
     async def _turn(self) -> None:
         if self._quiet:
@@ -108,7 +124,9 @@ class Claimer:
         self.bell.silence()
         batch_id = self._batch_id
         self._ledger.expect(batch_id)
+        self.asking_since_s = time.monotonic()
         reply = await self._connection.run(self._claim(batch_id))
+        self.asking_since_s = None
         self._failures = 0
         self._is_listed = not isinstance(reply, Claimed)
         if isinstance(reply, Claimed):
@@ -128,6 +146,8 @@ class Claimer:
         await self._sleep(reply)
 
     async def _fail(self, error: Exception) -> None:
+        self.asking_since_s = None
+        self.observer.redis_failed(self._keys.queue, "claim")
         log.warning("queue %s: claim failed: %s", self._keys.queue, error)
         out_of_reach = isinstance(error, ConnectionFailed) and not isinstance(error, AuthenticationFailed)
         await asyncio.sleep(backoff_s(self._failures + 3) if out_of_reach else REFUSED_PAUSE_S)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from microbatch.common.errors import AuthenticationFailed, ConnectionFailed, MicrobatchError
 from microbatch.common.scripts import CrashTerms, heartbeat, release, step_aside, takeover
+from microbatch.worker.observer import NO_OBSERVER, Observer
 from microbatch.worker.vitality import Vitality, beat_interval_s, pause_s
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Heartbeat:
         worker_id: Who beats.
         settings: Limits.
         agents: The queues; read from the thread, never changed.
+        observer: Who is told.
     """
 
     def __init__(
@@ -49,7 +51,10 @@ class Heartbeat:
         worker_id: str,
         settings: WorkerSettings,
         agents: Sequence[QueueAgent],
+        observer: Observer = NO_OBSERVER,
     ) -> None:
+        self._observer = observer
+        self.reached_s: float | None = None  # when every queue was reached last; None while one is not
         self._connection = connection
         self._worker_id = worker_id
         self._settings = settings
@@ -118,6 +123,7 @@ class Heartbeat:
             self._post(self._tick)
             if self._vitality.is_stalled(now_s, self._due_s()):
                 if not self._was_stalled:
+                    self._observer.loop_stalled()
                     log.error(
                         "the event loop is stuck: the heartbeat falls silent, others will take the jobs"
                     )
@@ -128,10 +134,12 @@ class Heartbeat:
             if all(
                 self._reaches(agent) for agent in list(self._agents)
             ):  # not on to the next where one is not
+                self.reached_s = time.monotonic()
                 if not is_early:  # two beats that follow closely say no more than one
                     self._vitality.beat_succeeded()
                 pause = pause_s(self._interval_s, self._next_dead_s, random.uniform(*EARLY_S))  # noqa: S311 - jitter
             else:
+                self.reached_s = None
                 self._vitality.beat_failed()
 
     def _reaches(self, agent: QueueAgent) -> bool:
@@ -141,6 +149,7 @@ class Heartbeat:
             self._doubtful.discard(agent.settings.queue)
         except MicrobatchError as error:
             log.warning("queue %s: no heartbeat: %s", agent.settings.queue, error)
+            self._observer.redis_failed(agent.settings.queue, "heartbeat")
             self._doubtful.add(agent.settings.queue)
             return not _is_out_of_reach(error)
         except Exception:
@@ -176,6 +185,7 @@ class Heartbeat:
             self._post(agent.ticker.look)
         for batch_id in look.orphans:
             released = self._connection.run(release(agent.keys, self._worker_id, batch_id, ran=False))
+            self._observer.handed_back(agent.settings.queue, released.moved)
             log.warning("queue %s: handed %d orphaned jobs back", agent.settings.queue, released.moved)
         if self._vitality.may_judge:
             for dead in look.dead:
@@ -206,6 +216,7 @@ class Heartbeat:
             if taken.moved < 0:
                 return
             if taken.moved or taken.failed:
+                self._observer.reclaimed(agent.settings.queue, taken.moved, taken.failed)
                 log.warning(
                     "queue %s: took %d jobs over from dead worker %s, failed %d that kill their workers",
                     agent.settings.queue,

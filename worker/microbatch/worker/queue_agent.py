@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
-from microbatch.common.codec import encode, encode_error
+from microbatch.common.codec import encode
 from microbatch.common.keys import QueueKeys
 from microbatch.common.scripts import CANCEL_MESSAGE, BatchFacts, Claimed, Outcome, join, queue_status
+from microbatch.worker.answers import crashed
 from microbatch.worker.assembly import assemble
 from microbatch.worker.batch import Batch, BatchReason
 from microbatch.worker.bell import Bell
@@ -32,35 +32,19 @@ from microbatch.worker.switchboard import runner_of
 from microbatch.worker.ticker import Ticker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
-    from microbatch.common.connection import Connection
     from microbatch.common.entry import Entry
-    from microbatch.common.register import Register
-    from microbatch.common.settings import WorkerSettings
-    from microbatch.worker.isolation import Isolation
-    from microbatch.worker.retirement import Retirement
+    from microbatch.worker.agent_parts import AgentParts
+    from microbatch.worker.observer import BatchEnd
     from microbatch.worker.roster import Post
 
-__all__ = ["AgentParts", "QueueAgent"]
+__all__ = ["QueueAgent"]
 
 log = logging.getLogger("microbatch.worker")
 CANCEL_GRACE_S = 1.0
 NEWER_PAUSE_S = 1.0
 NIL = encode(None)
-
-
-@dataclass(frozen=True, slots=True)
-class AgentParts:
-    """What the agents of a worker share."""
-
-    connection: Connection
-    worker_id: str
-    settings: WorkerSettings
-    register: Register
-    isolation: Isolation
-    retirement: Retirement
-    hooks: Mapping[str, Callable[..., Any]]
 
 
 class QueueAgent:
@@ -78,6 +62,7 @@ class QueueAgent:
         self.claimer = Claimer(
             parts.connection, parts.worker_id, self.pacing, self.ledger, self.bell, self._begin
         )
+        self.claimer.observer = parts.observer
         self._parts = parts
         rules = self.runner.rules
         self._settler = Settler(
@@ -86,6 +71,7 @@ class QueueAgent:
             parts.settings,
             round(settings.result_ttl_s * 1000),
             lambda outcomes, now_ms: judged(outcomes, rules, settings, now_ms=now_ms, spread=full_jitter_s),
+            parts.observer,
         )
         self._hooks = Hooks(post.processors, parts.hooks)
         self._scribe = Scribe(parts.connection, self.keys, parts.settings)
@@ -199,11 +185,14 @@ class QueueAgent:
 
     def _end(self, batch_id: str, task: asyncio.Task[None]) -> None:
         self._begun.pop(batch_id, None)
+        end: BatchEnd = "handed_back" if task.cancelled() else "settled"
         if not task.cancelled() and (error := task.exception()) is not None:
+            end = "broke"
             # A bug of ours: the jobs stay claimed, so the heartbeat hands them back as orphans.
             log.error("queue %s: batch %s broke", self.settings.queue, batch_id, exc_info=error)
         self.pacing.ended(batch_id)
         self.pacing.freed()
+        self._parts.observer.ended(self.settings.queue, batch_id, end)
         self.ledger.strike(batch_id)
         self._parts.retirement.batch_ended()
 
@@ -222,6 +211,7 @@ class QueueAgent:
         waited_ms = max(0, claimed.claimed_ms - claimed.entries[0].written_ms) if claimed.entries else 0
         started_ms = claimed.claimed_ms
         facts = BatchFacts(self._parts.worker_id, batch_id, claimed.reason, size, started_ms, waited_ms)
+        self._parts.observer.claimed(self.settings.queue, batch_id, claimed, sorted_.entries)
         for entry, fault in sorted_.faulty:
             await self._settler.quarantine(facts, entry, fault)
         outcomes = [Outcome(entry, "expired", NIL) for entry in sorted_.expired]
@@ -233,13 +223,15 @@ class QueueAgent:
                 self.pacing.ended(batch_id)
             except BatchLost as lost:
                 await flight.notes.flush()  # while these jobs are still ours
-                crasher = self._crasher(lost, sorted_.entries)
+                crasher = crashed(lost, sorted_.entries, self._parts.settings.max_crashes)
                 if crasher is None:
                     await self._give_up(facts, lost, sorted_.entries)
+                    self._parts.observer.ended(self.settings.queue, batch_id, "lost")
                     return
                 ended = [crasher]
             if ended is None:
                 log.warning("queue %s: batch %s was taken over", self.settings.queue, batch_id)
+                self._parts.observer.ended(self.settings.queue, batch_id, "taken_over")
                 return
             outcomes += ended
         if outcomes or not sorted_.newer:
@@ -263,18 +255,13 @@ class QueueAgent:
         early = partial(flight.settle, facts, close=False)
         if not entries[0].is_suspect:
             async with self._parts.isolation.together():
-                return await self.runner.run(batch, entries, early)
+                with self._parts.observer.processing(batch):
+                    return await self.runner.run(batch, entries, early)
         async with self._parts.isolation.alone():
             if not await self._settler.run_alone(self._parts.worker_id, batch.id):
                 return None
-            return await self.runner.run(batch, entries, early)
-
-    def _crasher(self, lost: BatchLost, entries: Sequence[Entry]) -> Outcome | None:
-        """The end of a job that has killed the process in which it ran alone once too often."""
-        limit = self._parts.settings.max_crashes
-        if not lost.died or len(entries) > 1 or entries[0].crashes + 1 < limit:
-            return None
-        return Outcome(entries[0], "failed", encode_error("WorkerLost", f"{lost}, for the {limit}. time"))
+            with self._parts.observer.processing(batch):
+                return await self.runner.run(batch, entries, early)
 
     async def _give_up(self, facts: BatchFacts, lost: BatchLost, entries: Sequence[Entry]) -> None:
         """Let each job that may be to blame for the loss of its run go alone next."""

@@ -27,6 +27,7 @@ from microbatch.common.scripts import (
     run_alone,
     settle,
 )
+from microbatch.worker.observer import NO_OBSERVER, Observer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,11 +56,19 @@ class Settler:
         settings: The worker's.
         ttl_ms: How long results are kept where the job says nothing.
         judge: Says which failures are repeated instead, given the time at which their batch began.
+        observer: Who is told.
     """
 
     def __init__(
-        self, connection: Connection, keys: QueueKeys, settings: WorkerSettings, ttl_ms: int, judge: Judge
+        self,
+        connection: Connection,
+        keys: QueueKeys,
+        settings: WorkerSettings,
+        ttl_ms: int,
+        judge: Judge,
+        observer: Observer = NO_OBSERVER,
     ) -> None:
+        self._observer = observer
         self._connection = connection
         self._judge = judge
         self._keys = keys
@@ -88,6 +97,7 @@ class Settler:
                 close=last,
             )
             codes = await self._insist(call)
+            self._observer.settled(self._keys.queue, facts.batch, chunk, codes)
             if codes is None:
                 written += chunk
             else:
@@ -111,6 +121,7 @@ class Settler:
                 dead_max_length=self._settings.dead_max_length,
             )
         )
+        self._observer.quarantined(self._keys.queue)
 
     async def run_alone(self, worker: str, batch_id: str) -> bool:
         """Say that nothing but this batch runs here from now on; False: it is not ours any more."""
@@ -134,6 +145,7 @@ class Settler:
             released = await self._insist(call)
             moved += released.moved
             if not released.left:
+                self._observer.handed_back(self._keys.queue, moved)
                 return moved
 
     async def _insist(self, call: Call[T]) -> T:
@@ -142,6 +154,7 @@ class Settler:
             try:
                 return await self._connection.run(call)
             except MicrobatchError as error:
+                self._observer.redis_failed(self._keys.queue, call.script.name)
                 if isinstance(error, ConnectionFailed) and not isinstance(error, AuthenticationFailed):
                     pause_s = backoff_s(failures)
                     log.warning(

@@ -13,22 +13,25 @@ import logging
 from typing import TYPE_CHECKING, Any, Self
 
 from microbatch.common.clock import Clock, Deadline, SystemClock
-from microbatch.common.connection import BlockingConnection, Connection, Endpoint, backoff_s
+from microbatch.common.connection import BlockingConnection, Connection, Endpoint
 from microbatch.common.embedded import open_url
-from microbatch.common.errors import AuthenticationFailed, BatchTimeout, ConnectionFailed
+from microbatch.common.errors import BatchTimeout
 from microbatch.common.identifiers import new_worker_id
 from microbatch.common.register import Register
 from microbatch.common.settings import WorkerSettings
 from microbatch.common.subscription import Subscription
+from microbatch.worker.agent_parts import AgentParts
 from microbatch.worker.heartbeat import Heartbeat
 from microbatch.worker.hooks import checked_hooks
 from microbatch.worker.isolation import Isolation
-from microbatch.worker.queue_agent import AgentParts, QueueAgent
+from microbatch.worker.observation import Observation
+from microbatch.worker.patience import patiently
+from microbatch.worker.queue_agent import QueueAgent
 from microbatch.worker.retirement import Retirement
 from microbatch.worker.roster import posts
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from types import TracebackType
 
     from microbatch.common.embedded import EmbeddedServer
@@ -75,6 +78,7 @@ class Worker:
         self._clock = SystemClock() if clock is None else clock
         self._hooks = checked_hooks(hooks or {})
         self._posts = posts(processors, self.settings, options)
+        self.observation = Observation(self.settings, [post.settings for post in self._posts], self.id)
         self._agents: list[QueueAgent] = []
         self._connection: Connection | None = None
         self._register: Register | None = None
@@ -126,14 +130,22 @@ class Worker:
             raise
 
     async def _start(self) -> None:
+        self.observation.open()
         url, self._server = await open_url(self.settings.redis_url)
         endpoint = Endpoint(url, self.settings.command_timeout_s, f"microbatch:worker:{self.id}")
         connection = self._connection = Connection(endpoint)
         deadline = Deadline.after(self.settings.connect_timeout_s, self._clock)
-        await _patiently(deadline, lambda: self._greet(connection, deadline))
+        await patiently(deadline, lambda: self._greet(connection, deadline))
         register = self._register = Register(connection)
         parts = AgentParts(
-            connection, self.id, self.settings, register, Isolation(), self.retirement, self._hooks
+            connection,
+            self.id,
+            self.settings,
+            register,
+            Isolation(),
+            self.retirement,
+            self._hooks,
+            self.observation.observer,
         )
         for post in self._posts:
             agent = QueueAgent(parts, post)
@@ -154,16 +166,18 @@ class Worker:
             patience_s = max(self.settings.command_timeout_s, deadline.left_s() or 0.0)
             await self._subscription.add(channel.decode(), timeout_s=patience_s)
         for agent in self._agents:
-            await _patiently(deadline, agent.join)
+            await patiently(deadline, agent.join)
             # Before the first claim: what was missed while nobody lived is judged before it can be run.
-            await _patiently(deadline, agent.ticker.begin)
+            await patiently(deadline, agent.ticker.begin)
         blocking = BlockingConnection(
             Endpoint(url, self.settings.command_timeout_s, f"microbatch:beat:{self.id}")
         )
-        self._heartbeat = Heartbeat(blocking, self.id, self.settings, self._agents)
+        observer = self.observation.observer
+        self._heartbeat = Heartbeat(blocking, self.id, self.settings, self._agents, observer)
         self._heartbeat.start()
         for agent in self._agents:
             agent.start()
+        self.observation.started(self._agents, self._heartbeat)
         log.info("worker %s is ready: %s", self.id, ", ".join(self.queues))
 
     async def _greet(self, connection: Connection, deadline: Deadline) -> None:
@@ -237,6 +251,7 @@ class Worker:
     async def _close(self) -> None:
         server, self._server = self._server, None
         async with contextlib.AsyncExitStack() as last_first:  # each is called, whatever the others raise
+            last_first.push_async_callback(self.observation.close)
             if server is not None:
                 last_first.push_async_callback(asyncio.to_thread, server.stop)
             if self._connection is not None:
@@ -270,18 +285,3 @@ class Worker:
         from microbatch.worker.process import run_in_process  # noqa: PLC0415 - the wiring must not import its shell
 
         run_in_process(self, burst=burst)
-
-
-async def _patiently(deadline: Deadline, act: Callable[[], Awaitable[None]]) -> None:
-    """Do what needs Redis until it is done, or the deadline has passed: units start in any order."""
-    failures = 0
-    while True:
-        try:
-            return await act()
-        except AuthenticationFailed:
-            raise
-        except ConnectionFailed:
-            if deadline.passed():
-                raise
-        await asyncio.sleep(backoff_s(failures))
-        failures += 1

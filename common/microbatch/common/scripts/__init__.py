@@ -7,6 +7,7 @@ from microbatch.common.scripts.await_results import KEPT_MS, RecordView, await_r
 from microbatch.common.scripts.cancel import CANCEL_MESSAGE, cancel
 from microbatch.common.scripts.claim import BatchTerms, Claimed, ClaimReply, Hold, Idle, Watch, claim
 from microbatch.common.scripts.dead_letters import RawLetter, dead_letters
+from microbatch.common.scripts.fleet import Fleet, WorkerSight, fleet
 from microbatch.common.scripts.heartbeat import Look, heartbeat
 from microbatch.common.scripts.job_log import LogView, job_log
 from microbatch.common.scripts.job_status import JobView, job_status
@@ -46,6 +47,7 @@ __all__ = [
     "DeclaredLimits",
     "Ending",
     "Fault",
+    "Fleet",
     "Hold",
     "Idle",
     "JobNote",
@@ -71,10 +73,12 @@ __all__ = [
     "TakenOver",
     "TickJob",
     "Watch",
+    "WorkerSight",
     "await_results",
     "cancel",
     "claim",
     "dead_letters",
+    "fleet",
     "heartbeat",
     "job_log",
     "job_status",

@@ -82,7 +82,10 @@ ROLES: Final = (
     ),
     Role(
         "observer",
-        ("queue_status", "job_status", "job_log", "listen", "await_results", "dead_letters", "schedules"),
+        (
+            *("queue_status", "fleet", "job_status", "job_log", "listen", "await_results"),
+            *("dead_letters", "schedules"),
+        ),
         ("smembers", "xrevrange", "subscribe:reply"),
     ),
     Role(

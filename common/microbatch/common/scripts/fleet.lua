@@ -1,0 +1,35 @@
+-- fleet: the workers of a queue, and what each of them holds.
+--
+-- Keys:    the queue's prefix
+-- Args:    how many at most: those that beat last
+-- Returns: {now_ms, {worker, ms since its last beat, batches that it holds, jobs in them,
+--           'idle', 'watching' (it waits for a batch to fill) or ''} ...}
+-- Atomic because: what all of them hold at one moment adds up.
+-- @include base
+local limit = tonumber(ARGV[1])
+local result = {int(now_ms)}
+local beats = redis.pcall('ZRANGE', Q .. 'workers', int(-limit), -1, 'WITHSCORES')
+local watcher = redis.pcall('GET', Q .. 'watcher')
+watcher = type(watcher) == 'string' and watcher:match('^%d+ (.+)$')
+
+-- What somebody broke holds nothing of ours.
+local function doing(worker)
+  if worker == watcher then return 'watching' end
+  return type(redis.pcall('ZSCORE', Q .. 'idle', worker)) == 'string' and 'idle' or ''
+end
+
+if not beats.err then
+  for i = 1, #beats, 2 do
+    local worker, beat_ms = beats[i], tonumber(beats[i + 1])
+    local held = redis.pcall('HGETALL', Q .. 'batches:' .. worker)
+    local batches, jobs = 0, 0
+    if not held.err then
+      for j = 2, #held, 2 do
+        local _, words = held[j]:gsub('%S+', '')
+        batches, jobs = batches + 1, jobs + words - 2
+      end
+    end
+    result[#result + 1] = {worker, int(now_ms - beat_ms), batches, jobs, doing(worker)}
+  end
+end
+return result

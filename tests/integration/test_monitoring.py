@@ -1,0 +1,235 @@
+"""Metrics and health of a real worker process, over HTTP and by `microbatch health`."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.integration.monitoring import asked, check_by_promtool, names, samples
+from tests.integration.test_cli_basics import LIMIT_S, Command, free_port, ran, until
+
+from microbatch.common.embedded import EmbeddedServer
+from microbatch.common.errors import JobFailed
+from microbatch.producer import Client
+from microbatch.worker.metrics import WORKER_METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TASKS = """
+import os, time
+from microbatch.worker import Batch, BatchProcessor, Retry, batch_processor
+
+@batch_processor(queue="echo", max_wait_ms=1, max_batch_size=10)
+def echo(values):
+    if "bad" in values:
+        return [ValueError(value) if value == "bad" else value for value in values]
+    return values
+
+@batch_processor(queue="again", max_wait_ms=0, max_batch_size=1, max_attempts=2, retry_backoff_s=0.001)
+def again(batch: Batch):
+    return [Retry() if job.attempt == 1 else job.attempt for job in batch]
+
+@batch_processor(queue="wedged", max_wait_ms=0)
+async def wedged(values):
+    open("begun", "w").close()
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+    return values
+
+class Slow(BatchProcessor):
+    queue = "slow"
+    def setup(self):
+        while not os.path.exists("go"):
+            time.sleep(0.01)
+    def process(self, batch):
+        return batch.payloads
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Path:
+    (tmp_path / "tasks.py").write_text(TASKS)
+    return tmp_path
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Client]:
+    with Client(redis_url) as client:
+        yield client
+
+
+class Watched:
+    """A worker with its pages."""
+
+    def __init__(self, command: Command) -> None:
+        self.command = command
+        self.address: str = json.loads(command.wait_for("pages_opened"))["address"]
+
+    def says(self, path: str) -> tuple[int, str]:
+        answer = asked(self.address, path)
+        return answer.status, answer.text
+
+
+def begin(here: Path, redis_url: str, *words: object, ready: bool = True, **variables: Any) -> Command:
+    words = ("worker", *words, "--monitoring-address", "0")
+    command = Command(*words, redis_url=redis_url, here=here, **variables)
+    if ready:
+        try:
+            command.wait_for("is ready: ")
+        except BaseException:
+            command.__exit__()
+            raise
+    return command
+
+
+# --- metrics --------------------------------------------------------------------------------
+
+
+def test_a_worker_counts_what_it_does(here: Path, redis_url: str, client: Client) -> None:
+    with begin(here, redis_url, "tasks:echo", "tasks:again") as command:
+        worker = Watched(command)
+        assert client.map("echo", range(20), timeout_s=LIMIT_S) == list(range(20))
+        with pytest.raises(JobFailed):
+            client.call("echo", "bad", timeout_s=LIMIT_S)
+        assert client.call("again", 1, timeout_s=LIMIT_S) == 2
+        # A result is there a moment before its batch has ended.
+        last = ("microbatch_batches_total", ("again", "succeeded", "size"))
+        until(lambda: samples(worker.address).get(last) == 1, "the end of the last batch")
+        seen = samples(worker.address)
+
+        assert seen["microbatch_jobs_total", ("echo", "succeeded")] == 20
+        assert seen["microbatch_jobs_total", ("echo", "failed")] == 1
+        assert seen["microbatch_dead_letters_total", ("echo",)] == 1
+        assert seen["microbatch_batch_size_jobs_sum", ("echo",)] == 21
+        assert seen["microbatch_job_latency_seconds_count", ("echo",)] == 21
+        assert seen["microbatch_queue_wait_seconds_count", ("echo",)] == 21
+        assert seen["microbatch_batch_slots", ("echo",)] == 1
+        batches = [count for (name, _), count in seen.items() if name == "microbatch_batches_total"]
+        runs = [count for (name, _), count in seen.items() if name == "microbatch_run_seconds_count"]
+        assert sum(batches) == sum(runs)
+        assert seen["microbatch_retries_total", ("again",)] == 1
+        assert seen["microbatch_batches_total", ("echo", "failed", "wait")] == 1
+        assert names(worker.address) == set(WORKER_METRICS)
+        check_by_promtool(worker.address)
+
+
+def test_what_is_in_flight_is_a_level(here: Path, redis_url: str, client: Client) -> None:
+    (here / "held.py").write_text(
+        "import os, time\nfrom microbatch.worker import batch_processor\n"
+        "@batch_processor(queue='held', max_wait_ms=0)\n"
+        "def held(values):\n"
+        "    while not os.path.exists('go'):\n        time.sleep(0.01)\n    return values\n"
+    )
+    with begin(here, redis_url, "held:held") as command:
+        worker, level = Watched(command), ("microbatch_jobs_in_flight", ("held",))
+        assert samples(worker.address)[level] == 0
+        job = client.submit("held", 1)
+        until(lambda: samples(worker.address)[level] == 1, "a job in flight")
+        (here / "go").touch()
+        assert job.result(timeout_s=LIMIT_S) == 1
+        until(lambda: samples(worker.address)[level] == 0, "the end of the flight")
+
+
+def test_the_format_is_the_one_that_was_asked_for(here: Path, redis_url: str) -> None:
+    with begin(here, redis_url, "tasks:echo") as command:
+        worker = Watched(command)
+        openmetrics = asked(worker.address, "/metrics", accept="application/openmetrics-text; version=1.0.0")
+        assert openmetrics.content_type.startswith("application/openmetrics-text")
+        assert openmetrics.text.endswith("# EOF\n")
+        assert asked(worker.address, "/metrics", accept="*/*").content_type.startswith("text/plain")
+        assert asked(worker.address, "/livez", method="HEAD") == (200, "text/plain; charset=utf-8", "")
+        assert asked(worker.address, "/secrets").status == 404
+
+
+# --- health ---------------------------------------------------------------------------------
+
+
+def test_probes_are_answered_while_processors_are_set_up(here: Path, redis_url: str) -> None:
+    with begin(here, redis_url, "tasks:Slow", ready=False) as command:
+        worker = Watched(command)
+        assert worker.says("/livez") == (200, "ok\n")
+        assert worker.says("/startupz")[0] == worker.says("/readyz")[0] == 503
+        (here / "go").touch()
+        until(lambda: worker.says("/readyz")[0] == 200, "readiness")
+        assert worker.says("/startupz") == (200, "ok\n")
+
+
+def test_a_wedged_loop_is_not_alive_and_is_again_when_it_turns(
+    here: Path, redis_url: str, client: Client
+) -> None:
+    with begin(here, redis_url, "tasks:wedged", MICROBATCH_LIVENESS_LIMIT_S="0.6") as command:
+        worker = Watched(command)
+        job = client.submit("wedged", 1)
+        until(lambda: worker.says("/livez")[0] == 503, "the end of its life")
+        assert "the event loop has been stuck" in worker.says("/livez")[1]
+        assert samples(worker.address)["microbatch_jobs_in_flight", ("wedged",)] == 1
+        (here / "go").touch()
+        until(lambda: worker.says("/livez")[0] == 200, "its new life")
+        assert job.result(timeout_s=LIMIT_S) == 1
+
+
+def test_a_quiet_worker_is_alive_and_not_ready(here: Path, redis_url: str) -> None:
+    with begin(here, redis_url, "tasks:echo") as command:
+        worker = Watched(command)
+        until(lambda: worker.says("/readyz")[0] == 200, "readiness")
+        command.tell(signal.SIGTSTP)
+        until(lambda: worker.says("/readyz")[0] == 503, "the quiet")
+        assert worker.says("/livez")[0] == 200
+        command.tell(signal.SIGCONT)
+        until(lambda: worker.says("/readyz")[0] == 200, "readiness again")
+
+
+def test_without_redis_it_is_alive_and_not_ready(here: Path) -> None:
+    port = free_port()
+    url = f"redis://127.0.0.1:{port}/0"
+    with EmbeddedServer(port=port) as server:
+        command = begin(here, url, "tasks:echo", MICROBATCH_COMMAND_TIMEOUT_S="1")
+        with command:
+            worker = Watched(command)
+            until(lambda: worker.says("/readyz")[0] == 200, "readiness")
+            server.stop()
+            until(lambda: worker.says("/readyz")[0] == 503, "the loss")
+            assert worker.says("/livez")[0] == 200
+            errors = ("microbatch_redis_errors_total", ("echo", "heartbeat"))
+            until(lambda: samples(worker.address).get(errors, 0) > 0, "an error that was counted")
+
+
+def test_health_asks_for_scripts(here: Path, redis_url: str) -> None:
+    with begin(here, redis_url, "tasks:echo") as command:
+        worker = Watched(command)
+        until(lambda: worker.says("/readyz")[0] == 200, "readiness")
+        options = {"redis_url": redis_url, "here": here, "MICROBATCH_MONITORING_ADDRESS": worker.address}
+        for words in ((), ("--live",), ("--started",), ("--ready",)):
+            done = ran("health", *words, **options)  # type: ignore[arg-type] # a mixed dict
+            assert (done.end(), done.out, done.err) == (0, [(*words, "--ready")[0].lstrip("-")], [])
+        command.tell(signal.SIGTSTP)
+        until(lambda: worker.says("/readyz")[0] == 503, "the quiet")
+        done = ran("health", **options)  # type: ignore[arg-type] # as above
+        assert (done.end(), done.out) == (1, [])
+        assert done.err == ["microbatch health: not ready: it takes no work: it is quiet, or drains"]
+        done = ran("health", "--json", **options)  # type: ignore[arg-type] # as above
+        assert (done.end(), done.err) == (1, [])
+        assert done.out == ['{"ready": false, "why_not": ["it takes no work: it is quiet, or drains"]}']
+
+
+def test_health_without_a_worker_is_a_no_and_without_an_address_wrong_usage(
+    tmp_path: Path, redis_url: str
+) -> None:
+    done = ran("health", "--monitoring-address", free_port(), redis_url=redis_url, here=tmp_path)
+    assert done.end() == 1
+    assert "nobody answers" in done.err[0]
+    done = ran("health", redis_url=redis_url, here=tmp_path)
+    assert done.end() == 2
+    assert "MICROBATCH_MONITORING_ADDRESS" in done.err[0]
+
+
+def test_an_address_that_is_taken_is_wrong_usage(here: Path, redis_url: str) -> None:
+    with begin(here, redis_url, "tasks:echo") as command:
+        taken = Watched(command).address
+        done = ran("worker", "tasks:echo", "--monitoring-address", taken, redis_url=redis_url, here=here)
+        assert done.end() == 2
+        assert f"cannot listen at {taken}" in done.err[-1]
