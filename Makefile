@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SOURCES := common producer worker console tests examples benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos soak lint format types bench clean
+.PHONY: help setup demo test fuzz chaos soak lint format types bench clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ demo: $(VENV)/.demo ## the whole system on an embedded server, on real input
 
 test: $(VENV)/.setup ## every test
 	@$(BIN)/python -m pytest -n 2 --dist loadscope $(ARGS)
+
+fuzz: $(VENV)/.setup ## hostile bytes for every reader, longer than in the tests [EXAMPLES=5000]
+	@FUZZ_EXAMPLES=$(or $(EXAMPLES),5000) $(BIN)/python -m pytest -q --timeout 0 tests/fuzz $(ARGS)
 
 chaos: $(VENV)/.setup ## kill, freeze, cut and starve it by seed, then look for lost jobs [SEED=] [SECONDS=60]
 	@$(BIN)/python -m tests.chaos.run $(if $(SEED),--seed $(SEED)) --seconds $(or $(SECONDS),60) $(ARGS)

@@ -30,6 +30,8 @@ UNITS = {
     "max_crashes": "workers",
     "dead_max_length": "jobs",
     "job_log_limit_lines": "lines",
+    "max_payload_depth": "levels",
+    "max_payload_items": "items",
     "max_attempts": "runs",
     "on_batch_error": "",
     "executor": "",

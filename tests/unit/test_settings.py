@@ -95,7 +95,7 @@ def test_a_dotenv_file_that_cannot_be_read_is_a_settings_error(dotenv: Path) -> 
 
 
 def test_another_class_s_variable_is_known_and_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MICROBATCH_MAX_PAYLOAD_BYTES", "rubbish")
+    monkeypatch.setenv("MICROBATCH_POLL_INTERVAL_S", "rubbish")
 
     assert WorkerSettings().origins == {}
 

@@ -7,22 +7,36 @@ sends into a value or a typed error. Nothing here ever builds an object of a cla
 
 from __future__ import annotations
 
+import gc
 import threading
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 
 from microbatch.common.errors import PayloadError, PayloadTooLarge, ProtocolError
 
-__all__ = ["MAX_DEPTH", "decode", "encode", "encode_error", "unpacker"]
+__all__ = ["LIMITS", "MAX_DEPTH", "Limits", "decode", "encode", "encode_error", "is_deeper", "unpacker"]
 
 MAX_DEPTH = 100
 """The deepest nesting of lists and dicts that travels."""
 
+
+class Limits(NamedTuple):
+    """What a value that is read may be: `size_bytes` encoded, `depth` levels, `items` in one list or dict."""
+
+    size_bytes: int = 64 << 20
+    depth: int = MAX_DEPTH
+    items: int = 64 << 20
+
+
+LIMITS = Limits()
+"""What the protocol allows."""
+
 _PLAIN_DEPTH = 8  # how deep the quick look goes; what is nested deeper takes the long one
 _Trail = tuple[Any, Any] | None  # where a value is: (the trail to its container, its key or index there)
 _SCALARS = frozenset({type(None), bool, int, float, str, bytes})
+_CONTAINERS = frozenset({list, dict})
 _KEYS = frozenset({str})
 
 
@@ -133,26 +147,61 @@ def _place(trail: _Trail) -> str:
     return "value" + "".join(reversed(keys))
 
 
-def decode(data: bytes) -> Any:
+def decode(data: bytes, limits: Limits = LIMITS) -> Any:
     """Decode a payload or a result.
 
+    Size and counts are refused before anything is built. msgpack itself keeps its place on a stack of 1,024
+    levels, so that no nesting makes it recurse; what it lets through is measured level by level.
+
     Raises:
-        ProtocolError: The bytes are not one value that `encode` can have written.
+        ProtocolError: The bytes are not one value that `encode` can have written, or are beyond `limits`.
     """
+    size_bytes = len(data)
+    if size_bytes > limits.size_bytes:
+        raise ProtocolError(f"{size_bytes:,} bytes, where the limit is {limits.size_bytes:,}")
     try:
-        return msgpack.unpackb(data, timestamp=3, ext_hook=_refuse_extension, strict_map_key=True)
+        if size_bytes <= limits.items:  # it cannot hold more: each item takes a byte, and msgpack knows that
+            value = msgpack.unpackb(data, timestamp=3, ext_hook=_refuse_extension, strict_map_key=True)
+        else:
+            value = msgpack.unpackb(
+                data,
+                timestamp=3,
+                ext_hook=_refuse_extension,
+                strict_map_key=True,
+                max_array_len=limits.items,
+                max_map_len=limits.items,
+            )
     except (
         Exception
     ) as error:  # hostile bytes raise many types: ValueError, OverflowError, RecursionError ...
         raise ProtocolError(
-            f"{len(data)} bytes that are not a msgpack value: {type(error).__name__}"
+            f"{size_bytes} bytes that are not a msgpack value: {type(error).__name__}"
         ) from error
+    if size_bytes > limits.depth and type(value) not in _SCALARS and is_deeper(value, limits.depth):
+        raise ProtocolError(f"a value that is nested deeper than {limits.depth} levels")
+    return value
 
 
-def unpacker() -> msgpack.Unpacker:
-    """A stream of values, for messages that carry several; its errors are the caller's to translate."""
+def is_deeper(value: Any, depth: int) -> bool:
+    """Whether a decoded value has more levels of lists and dicts than `depth`.
+
+    The collector knows what holds what: it walks in C, level by level, and scalars hold nothing.
+    """
+    level = value if type(value) is list else value.values() if type(value) is dict else ()
+    for _ in range(depth - 1):
+        level = gc.get_referents(*level)
+        if not level:
+            return False
+    return not _CONTAINERS.isdisjoint(map(type, level))
+
+
+def unpacker(size_bytes: int) -> msgpack.Unpacker:
+    """A stream of values, for messages that carry several; its errors are the caller's to translate.
+
+    `size_bytes`: how much will be fed; without it a few bytes could claim a list of gigabytes.
+    """
     return msgpack.Unpacker(
-        timestamp=3, ext_hook=_refuse_extension, strict_map_key=True, max_buffer_size=1 << 30
+        timestamp=3, ext_hook=_refuse_extension, strict_map_key=True, max_buffer_size=max(1, size_bytes)
     )
 
 

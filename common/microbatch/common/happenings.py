@@ -192,7 +192,7 @@ def _error_head(data: bytes) -> ErrorFacts:
         return parse_error(decode(data))
     except ProtocolError:
         pass
-    stream = unpacker()
+    stream = unpacker(len(data))
     stream.feed(data)
     found = {"type": "", "message": "", "traceback": ""}
     with contextlib.suppress(Exception):  # it ends in the middle, which is what it may do

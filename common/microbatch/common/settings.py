@@ -14,6 +14,7 @@ from pydantic import AfterValidator, Field
 
 from microbatch.common import lane_settings
 from microbatch.common.bind_address import check_bind_address
+from microbatch.common.defence_settings import PayloadLimits
 from microbatch.common.queue_settings import QueueOverrides, QueueSettings, queue_settings
 from microbatch.common.redis_settings import RedisSettings
 from microbatch.common.redis_url import redact_url
@@ -101,7 +102,7 @@ class ClientSettings(RedisSettings):
         return self.result_ttl_s if own is None else own
 
 
-class WorkerSettings(RedisSettings):
+class WorkerSettings(PayloadLimits, RedisSettings):
     """What a worker process uses. `queue_settings` resolves what may differ by queue."""
 
     concurrency: Concurrency = Field(

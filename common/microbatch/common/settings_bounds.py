@@ -19,9 +19,11 @@ __all__ = [
     "Batching",
     "Concurrency",
     "Cost",
+    "Depth",
     "Executor",
     "ManyBatches",
     "ManyBytes",
+    "ManyItems",
     "ManyKeys",
     "QueueLength",
     "RssBytes",
@@ -45,6 +47,8 @@ BackoffS = Annotated[float, Field(ge=0, le=86_400)]
 BatchTimeoutS = Annotated[float, Field(ge=0.01, le=86_400)]
 ManyBytes = Annotated[int, Field(ge=1, le=1024 * MIB)]
 Cost = Annotated[int, Field(ge=1, le=1_000_000_000)]
+Depth = Annotated[int, Field(ge=1, le=100)]
+ManyItems = Annotated[int, Field(ge=1, le=64 * MIB)]
 ManyKeys = Annotated[int, Field(ge=1, le=10_000_000)]
 StarvationS = Annotated[float, Field(ge=0.1, le=86_400)]
 TargetMs = Annotated[float, Field(ge=1, le=3_600_000)]

@@ -112,12 +112,14 @@ def rule_of(*, cron: str | None, every_s: float | None, timezone: str = "UTC") -
     if (cron is None) == (every_s is None):
         raise ValueError("a schedule has either cron or every_s")
     if cron is not None:
+        if not isinstance(cron, str) or not isinstance(timezone, str):  # before the cache, which hashes them
+            raise ValueError("cron and timezone are text")
         return _checked_cron(cron, timezone)
     if timezone != "UTC":
         raise ValueError("an interval has no time zone: it counts seconds")
     assert every_s is not None  # noqa: S101 - one of the two is given
     if isinstance(every_s, bool) or not isinstance(every_s, int | float):
-        raise ValueError(f"every_s is a number of seconds, not {every_s!r:.80}")  # noqa: TRY004 - as below
+        raise ValueError(f"every_s is a number of seconds, not {every_s!r:.80}")  # noqa: TRY004 - as above
     if not LEAST_INTERVAL_S <= every_s <= MOST_INTERVAL_S:
         raise ValueError(f"every_s is {every_s!r}, and may be {LEAST_INTERVAL_S:g} to {MOST_INTERVAL_S:g} s")
     return IntervalRule(round(every_s * 1000))
@@ -125,8 +127,6 @@ def rule_of(*, cron: str | None, every_s: float | None, timezone: str = "UTC") -
 
 @lru_cache(maxsize=256)
 def _checked_cron(expression: str, timezone: str) -> CronRule:
-    if not isinstance(expression, str) or not isinstance(timezone, str):
-        raise ValueError("cron and timezone are text")  # noqa: TRY004 - the caller's value is wrong, as below
     fields = " ".join(_NICKNAMES.get(expression.strip().lower(), expression).split())
     if not _FIELDS.match(fields):
         raise ValueError(

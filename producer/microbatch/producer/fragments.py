@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from microbatch.common.codec import unpacker
+from microbatch.common.codec import MAX_DEPTH, is_deeper, unpacker
 from microbatch.common.errors import ProtocolError
 from microbatch.common.states import FINAL_STATES
 
@@ -33,7 +33,7 @@ def parse_fragments(message: bytes) -> list[list[Any]]:
     Raises:
         ProtocolError: The message is not a stream of fragments.
     """
-    stream = unpacker()
+    stream = unpacker(len(message))
     fragments: list[Any] = []
     whole = 0
     try:
@@ -45,6 +45,8 @@ def parse_fragments(message: bytes) -> list[list[Any]]:
         raise ProtocolError(f"a message of {len(message)} bytes that is not msgpack") from error
     if whole != len(message):
         raise ProtocolError(f"a message of {len(message)} bytes that ends inside a fragment")
+    if whole > MAX_DEPTH and is_deeper(fragments, MAX_DEPTH + _BARE):
+        raise ProtocolError(f"a message with a value that is nested deeper than {MAX_DEPTH} levels")
     for fragment in fragments:
         if type(fragment) is not list or not _BARE <= len(fragment) <= WITH_VALUE:
             raise ProtocolError("a message with something else than fragments in it")

@@ -52,7 +52,7 @@ class Observer:
 
     def _hear(self, channel: str, data: bytes) -> None:
         queue = channel.split("{", 1)[1].split("}", 1)[0]
-        parts = unpacker()
+        parts = unpacker(len(data))
         parts.feed(data)
         for local, state, value in parts:
             self._journal.note(What.TOLD, f"{queue}/{local}", outcome_of(state, value), by=channel)

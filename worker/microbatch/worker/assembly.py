@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from microbatch.common.codec import decode
+from microbatch.common.codec import LIMITS, Limits, decode
 from microbatch.common.errors import ProtocolError
 from microbatch.common.scripts import Fault
 from microbatch.worker.batch import Job
@@ -37,8 +37,18 @@ class Assembled:
     newer: int
 
 
-def assemble(queue: str, claimed: Sequence[Entry], claimed_ms: int, notes: Notes | None = None) -> Assembled:
-    """Sort entries that were claimed at `claimed_ms`, by Redis's clock; `notes` take what is said of them."""
+def assemble(
+    queue: str,
+    claimed: Sequence[Entry],
+    claimed_ms: int,
+    notes: Notes | None = None,
+    *,
+    limits: Limits = LIMITS,
+) -> Assembled:
+    """Sort entries that were claimed at `claimed_ms`, by Redis's clock.
+
+    `notes` take what is said of them; `limits` bound what they carry.
+    """
     jobs: list[Job[Any]] = []
     entries: list[Entry] = []
     expired: list[Entry] = []
@@ -57,8 +67,8 @@ def assemble(queue: str, claimed: Sequence[Entry], claimed_ms: int, notes: Notes
             expired.append(entry)
             continue
         try:
-            payload = decode(entry.payload)
-            headers = _NO_HEADERS if not entry.headers else _headers(entry.headers)
+            payload = decode(entry.payload, limits)
+            headers = _NO_HEADERS if not entry.headers else _headers(entry.headers, limits)
         except ProtocolError as error:
             faulty.append((entry, Fault("PayloadError", str(error))))
             continue
@@ -67,8 +77,8 @@ def assemble(queue: str, claimed: Sequence[Entry], claimed_ms: int, notes: Notes
     return Assembled(jobs, entries, expired, faulty, newer)
 
 
-def _headers(data: bytes) -> Mapping[str, Any]:
-    headers = decode(data)
+def _headers(data: bytes, limits: Limits) -> Mapping[str, Any]:
+    headers = decode(data, limits)
     if not isinstance(headers, dict):
         raise ProtocolError(f"headers of type {type(headers).__name__}")
     return headers

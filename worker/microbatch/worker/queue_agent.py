@@ -206,7 +206,8 @@ class QueueAgent:
             await flight.tell(self._hooks)
 
     async def _fly(self, flight: Flight, batch_id: str, claimed: Claimed) -> None:
-        sorted_ = assemble(self.settings.queue, claimed.entries, claimed.claimed_ms, flight.notes)
+        limits = self._parts.settings.payload_limits
+        sorted_ = assemble(self.keys.queue, claimed.entries, claimed.claimed_ms, flight.notes, limits=limits)
         size = len(sorted_.jobs)
         waited_ms = max(0, claimed.claimed_ms - claimed.entries[0].written_ms) if claimed.entries else 0
         started_ms = claimed.claimed_ms

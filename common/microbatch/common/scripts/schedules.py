@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ScheduleView", "ScheduleViews", "schedules"]
 
+_DIGITS_LIMIT = 15
+_LAST_MS = 253_402_300_799_999  # 9999-12-31, the end of Python's calendar
+
 
 @dataclass(frozen=True, slots=True)
 class ScheduleView:
@@ -32,9 +35,10 @@ class ScheduleView:
     waiting: list[int]
 
     def number(self, field: str) -> int | None:
-        """A field that is a number; None where it is none."""
+        """A field that is a number, and a moment where it says a time; None where it is none."""
         raw = self.fields.get(field.encode(), b"")
-        return int(raw) if raw.isdigit() else None
+        value = int(raw) if raw.isdigit() and len(raw) <= _DIGITS_LIMIT else None
+        return None if value is None or value > _LAST_MS else value
 
 
 class ScheduleViews(NamedTuple):
