@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SOURCES := common producer worker console tests examples benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz chaos soak lint format types bench clean
+.PHONY: help setup demo test fuzz compat chaos soak lint format types bench clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,11 @@ test: $(VENV)/.setup ## every test
 
 fuzz: $(VENV)/.setup ## hostile bytes for every reader, longer than in the tests [EXAMPLES=5000]
 	@FUZZ_EXAMPLES=$(or $(EXAMPLES),5000) $(BIN)/python -m pytest -q --timeout 0 tests/fuzz $(ARGS)
+
+compat: $(VENV)/.setup ## this version beside another: RELEASE=0.1.0, or a wheel
+	@$(if $(RELEASE),$(BIN)/python -m venv --clear $(VENV)/other && $(VENV)/other/bin/pip install --quiet --disable-pip-version-check \
+		"$(if $(findstring .whl,$(RELEASE)),$(RELEASE),microbatch==$(RELEASE))")
+	@$(if $(RELEASE),OTHER_PYTHON=$(CURDIR)/$(VENV)/other/bin/python) $(BIN)/python -m pytest -q tests/compat $(ARGS)
 
 chaos: $(VENV)/.setup ## kill, freeze, cut and starve it by seed, then look for lost jobs [SEED=] [SECONDS=60]
 	@$(BIN)/python -m tests.chaos.run $(if $(SEED),--seed $(SEED)) --seconds $(or $(SECONDS),60) $(ARGS)

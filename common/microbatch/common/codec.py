@@ -10,13 +10,29 @@ from __future__ import annotations
 import gc
 import threading
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
 
 from microbatch.common.errors import PayloadError, PayloadTooLarge, ProtocolError
 
-__all__ = ["LIMITS", "MAX_DEPTH", "Limits", "decode", "encode", "encode_error", "is_deeper", "unpacker"]
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = [
+    "LIMITS",
+    "MAX_DEPTH",
+    "SEAL_TYPES",
+    "Limits",
+    "decode",
+    "encode",
+    "encode_error",
+    "is_deeper",
+    "unpacker",
+]
+
+SEAL_TYPES = (1, 2)
+"""The extension types of signed and encrypted values, which `seals.py` opens."""
 
 MAX_DEPTH = 100
 """The deepest nesting of lists and dicts that travels."""
@@ -171,6 +187,8 @@ def decode(data: bytes, limits: Limits = LIMITS) -> Any:
                 max_array_len=limits.items,
                 max_map_len=limits.items,
             )
+    except ProtocolError:
+        raise
     except (
         Exception
     ) as error:  # hostile bytes raise many types: ValueError, OverflowError, RecursionError ...
@@ -195,17 +213,21 @@ def is_deeper(value: Any, depth: int) -> bool:
     return not _CONTAINERS.isdisjoint(map(type, level))
 
 
-def unpacker(size_bytes: int) -> msgpack.Unpacker:
+def unpacker(size_bytes: int, on_extension: Callable[[int, bytes], Any] | None = None) -> msgpack.Unpacker:
     """A stream of values, for messages that carry several; its errors are the caller's to translate.
 
     `size_bytes`: how much will be fed; without it a few bytes could claim a list of gigabytes.
+    `on_extension`: what to make of an extension type; None: an error.
     """
+    hook = on_extension or _refuse_extension
     return msgpack.Unpacker(
-        timestamp=3, ext_hook=_refuse_extension, strict_map_key=True, max_buffer_size=max(1, size_bytes)
+        timestamp=3, ext_hook=hook, strict_map_key=True, max_buffer_size=max(1, size_bytes)
     )
 
 
 def _refuse_extension(code: int, _data: bytes) -> Any:
+    if code in SEAL_TYPES:
+        raise ProtocolError("a sealed value, and there are no keys for it here")
     raise ValueError(f"msgpack extension type {code}")
 
 

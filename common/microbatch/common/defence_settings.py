@@ -1,16 +1,48 @@
-"""Settings that defend: what may be in a value that somebody else wrote.
+"""Settings that defend: what may be in a value that somebody else wrote, and who can have written it.
 
 Rule: they change nothing for those who play by the rules. They are parts of the classes in `settings.py`.
 """
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
 from microbatch.common.codec import Limits
+from microbatch.common.keyring import keyring
 from microbatch.common.settings_bounds import MIB, Depth, ManyItems, ValueBytes
 
-__all__ = ["PayloadLimits"]
+__all__ = ["PayloadLimits", "SealSettings"]
+
+
+def _checked(keys: SecretStr) -> SecretStr:
+    keyring(keys.get_secret_value())
+    return keys
+
+
+Keys = Annotated[SecretStr, AfterValidator(_checked)]
+
+
+class SealSettings(BaseModel):
+    """Which values this process trusts, and how it makes its own trusted. See docs/security.md."""
+
+    signing_keys: Keys | None = Field(
+        default=None,
+        description="Keys that sign payloads and results (HMAC-SHA-256), `NAME:BASE64` of 32 bytes, several "
+        "with commas: the first signs, all verify. What is not signed by one of them goes to the dead "
+        "letters, or is a `SealError` where it is a result. Unset: nothing is signed.",
+    )
+    encryption_keys: Keys | None = Field(
+        default=None,
+        description="Keys that encrypt payloads and results (AES-256-GCM, the extra `crypto`), written as "
+        "`signing_keys`: the first encrypts, all decrypt. Unset: nothing is encrypted.",
+    )
+    accept_unsealed: bool = Field(
+        default=False,
+        description="Whether payloads and results without a signature or without encryption pass although "
+        "keys are set: for the time in which not everybody has them yet.",
+    )
 
 
 class PayloadLimits(BaseModel):

@@ -1,7 +1,6 @@
 """The errors that users of microbatch see: one tree, drawn here.
 
-Every error carries its facts as attributes and derives its sentence from them. redis-py's own errors
-reach users only as `__cause__`; `redis_errors.py` is the one place that translates them.
+Every error carries its facts as attributes. redis-py's own errors reach users only as `__cause__`.
 
     MicrobatchError
     |-- JobError                  a job that was accepted has no result to give
@@ -24,6 +23,7 @@ reach users only as `__cause__`; `redis_errors.py` is the one place that transla
     |-- ServerError               Redis answered with an error that retrying cannot mend
     |   `-- ServerFull            also a SubmitError; Redis is out of memory
     |-- ProtocolError             bytes in Redis that no version of microbatch wrote
+    |   `-- SealError             a value that is not signed or encrypted as this process asks for
     |-- EmbeddedServerError       the embedded server cannot start
     |-- SettingsError             also a ValueError
     |-- ProcessorError            a processor that cannot be used: wrong signature, failed setup
@@ -58,6 +58,7 @@ __all__ = [
     "ResultMismatch",
     "ResultNotFound",
     "ResultTimeout",
+    "SealError",
     "ServerError",
     "ServerFull",
     "SettingsError",
@@ -183,7 +184,7 @@ class JobTooCostly(SubmitError, ValueError):
 
 
 class SubmitTimeout(SubmitError, TimeoutError):
-    """No answer to a submit within `timeout_s`: the job may or may not be in the queue.
+    """No answer to a submit to `queue` within `timeout_s`: the job may or may not be there.
 
     Submitting the same `job_id` again is safe: it adds nothing where the first attempt got through.
     """
@@ -216,8 +217,7 @@ class NotReplicated(MicrobatchError):
         job_id: The full id; None from `submit_many`.
         wanted: How many replicas should have it.
         reached: How many had confirmed it.
-        accepted: From `submit_many`: the handles of all jobs that were accepted, in order; else empty. Those
-            after them were not sent.
+        accepted: From `submit_many`: the handles of all that were accepted, in order; the rest was not sent.
     """
 
     def __init__(
@@ -252,6 +252,10 @@ class ServerFull(ServerError, SubmitError):
 
 class ProtocolError(MicrobatchError):
     """Bytes in Redis that no version of microbatch wrote."""
+
+
+class SealError(ProtocolError):
+    """A value that is not signed or encrypted by a known key for its very job, although it must be."""
 
 
 class EmbeddedServerError(MicrobatchError):
@@ -293,6 +297,4 @@ class ClientClosed(MicrobatchError):
     """The client was closed (or not yet entered)."""
 
     def __init__(self) -> None:
-        super().__init__(
-            "this client is closed; open one with `async with AsyncClient(...)` or `Client(...)`"
-        )
+        super().__init__("this client is closed; open one: `async with AsyncClient(...)` or `Client(...)`")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from microbatch.common.defence_settings import SealSettings
 from microbatch.common.errors import SettingsError
 from microbatch.common.queue_settings import QueueOverrides
 from microbatch.common.redis_url import check_redis_url, redact_url
@@ -28,7 +29,7 @@ __all__ = ["RedisSettings", "every_setting"]
 _NO_OVERRIDES: Final = QueueOverrides()
 
 
-class RedisSettings(BaseSettings):
+class RedisSettings(SealSettings, BaseSettings):
     """How to reach Redis, for every process. Frozen; `repr` hides the password, `model_dump` does not."""
 
     model_config = SettingsConfigDict(

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 __all__ = ["plain_error"]
 
-_CHECKED: Final = ("redis_url", "monitoring_address")
+SECRETS: Final = ("signing_keys", "encryption_keys")
+"""Settings of which nothing may be shown."""
+
+_CHECKED: Final = ("redis_url", "monitoring_address", *SECRETS)
+
 _UNITS: Final = {"_bytes": "bytes", "_ms": "milliseconds", "_s": "seconds"}
 
 
@@ -46,10 +50,16 @@ def _sentences(
         elif problem["type"] == "extra_forbidden":
             yield f"{_spelt(path, origins)} is no setting{did_you_mean(path[-1], fields)}"
         else:
-            value = redact_url(str(problem["input"])) if path[-1] == "redis_url" else problem["input"]
+            value = _shown(path[-1], problem["input"])
             # What has a check of its own has a sentence that says more than a range.
             allowed = str(inner) if path[-1] in _CHECKED and inner else _allowed(path[-1], fields)
             yield f"{_spelt(path, origins)} is {value!r:.80}, it must be {allowed}"
+
+
+def _shown(name: str, value: Any) -> Any:
+    if name in SECRETS:
+        return "***"
+    return redact_url(str(value)) if name == "redis_url" else value
 
 
 def _spelt(path: tuple[str, ...], origins: Mapping[str, str]) -> str:
@@ -71,6 +81,8 @@ def _allowed(name: str, fields: Mapping[str, FieldInfo]) -> str:
     choices = [repr(choice) for part in parts if get_origin(part) is Literal for choice in get_args(part)]
     if choices:
         return f"{', '.join(choices[:-1])} or {choices[-1]}"
+    if bool in parts:
+        return "true or false"
     bounds = [getattr(part, end) for end in ("ge", "le") for part in parts if hasattr(part, end)]
     if not bounds:
         return "a mapping of queue names to QueueOverrides"

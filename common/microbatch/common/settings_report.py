@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from pydantic import SecretStr
+
+from microbatch.common.keyring import shown_keyring
 from microbatch.common.redis_url import redact_url
 from microbatch.common.settings_sources import CODE_SETTINGS, DEFAULT, NO_VALUES, variable_of
 
@@ -65,11 +68,17 @@ def _rows(settings: RedisSettings) -> Iterator[SettingRow]:
                 yield _row(("queue", key, name), value, getattr(settings, name), origin, fields[name])
 
 
+def _shown(value: Any) -> Any:
+    if isinstance(value, SecretStr):
+        return shown_keyring(value.get_secret_value())
+    return redact_url(value) if isinstance(value, str) else value
+
+
 def _row(path: tuple[str, ...], value: Any, default: Any, origin: str, field: FieldInfo) -> SettingRow:
     return SettingRow(
         name=".".join(path),
         variable=variable_of(path),
-        value=redact_url(value) if isinstance(value, str) else value,
+        value=_shown(value),
         origin=origin,
         default=default,
         description=field.description or "",

@@ -12,26 +12,23 @@ from __future__ import annotations
 import asyncio
 import copy
 import random
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from microbatch.common.codec import encode
 from microbatch.common.errors import (
     ClientClosed,
     DuplicateJobId,
     MicrobatchError,
     NotReplicated,
-    PayloadError,
     ProtocolError,
     QueueFull,
     SubmitTimeout,
     TooManyBatchKeys,
 )
-from microbatch.common.identifiers import check_local_id, local_ids, payload_digest
-from microbatch.common.models import encode_model
+from microbatch.common.identifiers import check_local_id, local_ids
 from microbatch.common.register import Register
-from microbatch.common.scripts import JobOptions, NewJob, SubmitCode
+from microbatch.common.scripts import JobOptions, SubmitCode
 from microbatch.common.stopping import stop
+from microbatch.producer.gate import Gate
 from microbatch.producer.options import Caps, SubmitOptions, Terms, terms_of, ttl_ms_of
 from microbatch.producer.server_clock import ServerClock
 from microbatch.producer.submitter import Submitter
@@ -41,56 +38,16 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from microbatch.common.connection import Connection
+    from microbatch.common.seals import Seals
     from microbatch.common.settings import ClientSettings
     from microbatch.producer.inbox import Inbox
     from microbatch.producer.mailbox import Mailbox
     from microbatch.producer.submitter import Mixed
 
-__all__ = ["Admission", "Gate"]
+__all__ = ["Admission"]
 
 LONGEST_PAUSE_S = 1.0
 _ACCEPTED = (SubmitCode.NEW, SubmitCode.SAME, SubmitCode.TAKEN)
-
-
-@dataclass(slots=True)
-class Gate:
-    """What admitting jobs to one queue needs."""
-
-    mailbox: Mailbox
-    submitter: Submitter
-    replicated: Submitter
-    defaults: JobOptions
-    max_payload_bytes: int
-    caps: Caps
-
-    def submitter_for(self, terms: Terms) -> Submitter:
-        """Whose flights suit a call: jobs that wait for replicas must not hold the others up."""
-        return self.replicated if terms.replicated else self.submitter
-
-    def options(self, terms: Terms) -> bytes:
-        """What is said about every job of a call, encoded.
-
-        Raises:
-            JobTooCostly: Its cost is above `max_job_cost`.
-        """
-        said = terms.options
-        if said is None:
-            return self.defaults.encoded()
-        if not said.ttl_ms:
-            said = said._replace(ttl_ms=self.defaults.ttl_ms)
-        return self.caps.applied(said).encoded()
-
-    def new_job(self, local: str, payload: Any, options: bytes, *, is_named: bool = False) -> NewJob:
-        """Encode one job; only an id that the caller chose can come with two payloads, and needs a digest.
-
-        Raises:
-            PayloadError: The payload cannot travel.
-        """
-        try:
-            data = encode(payload, limit_bytes=self.max_payload_bytes)
-        except PayloadError as refusal:
-            data = encode_model(payload, refusal, limit_bytes=self.max_payload_bytes)
-        return NewJob(local, payload_digest(data) if is_named else b"", data, options)
 
 
 class Admission:
@@ -101,14 +58,23 @@ class Admission:
         client: The client's id.
         inbox: Where the results will arrive.
         settings: The client's settings.
+        seals: Seal payloads; None: they go as they are.
     """
 
-    def __init__(self, connection: Connection, client: str, inbox: Inbox, settings: ClientSettings) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        client: str,
+        inbox: Inbox,
+        settings: ClientSettings,
+        seals: Seals | None = None,
+    ) -> None:
         self._connection = connection
         self._register = Register(connection)
         self._client = client
         self._inbox = inbox
         self._settings = settings
+        self._seals = seals
         self._ids = local_ids()
         self._gates: dict[str, Gate] = {}
         self._opening: dict[str, asyncio.Task[Gate]] = {}
@@ -200,7 +166,8 @@ class Admission:
         await clock.refresh()
         defaults = JobOptions(ttl_ms=ttl_ms_of(settings.result_ttl_s_for(queue)))
         caps = Caps(settings.max_batch_keys_for(queue), settings.max_job_cost_for(queue))
-        return Gate(mailbox, submitter, replicated, defaults, settings.max_payload_bytes, caps)
+        limit_bytes = settings.max_payload_bytes
+        return Gate(mailbox, submitter, replicated, defaults, limit_bytes, caps, self._seals)
 
     def _opened(self, queue: str, opening: asyncio.Task[Gate]) -> None:
         del self._opening[queue]

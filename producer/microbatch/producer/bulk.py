@@ -23,7 +23,8 @@ from microbatch.producer.submitter import FLIGHT
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from microbatch.producer.admission import Admission, Gate
+    from microbatch.producer.admission import Admission
+    from microbatch.producer.gate import Gate
     from microbatch.producer.options import Terms
     from microbatch.producer.submitter import Landing
     from microbatch.producer.ticket import Ticket

@@ -21,10 +21,12 @@ from microbatch.common.subscription import Subscription
 from microbatch.producer.fragments import parse_fragments
 from microbatch.producer.mailbox import Hearing, Mailbox
 from microbatch.producer.newsroom import Newsroom
+from microbatch.producer.opening import open_fragments
 from microbatch.producer.records import RecordReader
 
 if TYPE_CHECKING:
     from microbatch.common.connection import Connection
+    from microbatch.common.seals import Seals
 
 __all__ = ["Inbox"]
 
@@ -38,17 +40,21 @@ class Inbox:
         connection: Where results come from.
         client: The client's id; names its reply channels.
         poll_interval_s: How often the records of awaited jobs are read although a push should have come.
+        seals: Open results; None: they are not sealed.
 
     Attributes:
         records: Reads records.
         newsroom: Hears what happens to jobs while it happens.
     """
 
-    def __init__(self, connection: Connection, client: str, *, poll_interval_s: float) -> None:
+    def __init__(
+        self, connection: Connection, client: str, *, poll_interval_s: float, seals: Seals | None = None
+    ) -> None:
         self._client = client
         self._timeout_s = connection.endpoint.command_timeout_s
         self._subscription = Subscription(connection, self._arrived, self._connected)
-        self.records = RecordReader(connection, client, self.listen, poll_interval_s)
+        self._seals = seals
+        self.records = RecordReader(connection, client, self.listen, poll_interval_s, seals)
         self.newsroom = Newsroom(connection)
         self._hearing = Hearing(self.records, self.newsroom)
         self._mailboxes: dict[str, Mailbox] = {}
@@ -104,7 +110,9 @@ class Inbox:
         if mailbox is None:
             return
         try:
-            fragments = parse_fragments(message)
+            fragments = parse_fragments(message, sealed=self._seals is not None)
+            if self._seals is not None:
+                open_fragments(self._seals, mailbox.keys.queue, fragments)
         except ProtocolError as error:
             if not self._warned:
                 self._warned = True

@@ -15,13 +15,13 @@ import random
 from typing import TYPE_CHECKING
 
 from microbatch.common import scripts
-from microbatch.common.codec import decode
 from microbatch.common.errors import MicrobatchError, ProtocolError, ResultNotFound, ServerFull
 from microbatch.common.happenings import parse_lines
 from microbatch.common.netstrings import read_netstrings
 from microbatch.common.states import FINAL_STATES, JobState
 from microbatch.common.status import JobStatus, parse_status
 from microbatch.common.stopping import stop
+from microbatch.producer.opening import opened_value
 from microbatch.producer.ticket import NOT_REGISTERED, Ticket
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from microbatch.common.connection import Connection
     from microbatch.common.job_update import LogLine
     from microbatch.common.scripts import RecordView
+    from microbatch.common.seals import Seals
     from microbatch.producer.mailbox import Mailbox
 
 __all__ = ["RecordReader"]
@@ -47,6 +48,7 @@ class RecordReader:
         client: The client's id: who is to be told about jobs of others.
         listen: Makes sure that a mailbox is subscribed; may raise `MicrobatchError`.
         poll_interval_s: How often all awaited jobs are read, about.
+        seals: Open results; None: they are not sealed.
     """
 
     def __init__(
@@ -55,11 +57,13 @@ class RecordReader:
         client: str,
         listen: Callable[[Mailbox], Awaitable[None]],
         poll_interval_s: float,
+        seals: Seals | None = None,
     ) -> None:
         self._connection = connection
         self._client = client
         self._listen = listen
         self._interval_s = poll_interval_s
+        self._seals = seals
         self._wanted: dict[Mailbox, dict[Ticket, None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -174,7 +178,12 @@ class RecordReader:
         mailbox = ticket.mailbox
         if view.state in _FINAL:
             try:
-                value = None if view.value is None else decode(view.value)
+                queue = mailbox.keys.queue
+                value = (
+                    None
+                    if view.value is None
+                    else opened_value(self._seals, queue, ticket.local, view.state, view.value)
+                )
             except ProtocolError as error:
                 value = error
             mailbox.settle(ticket, view.state, value)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 from microbatch.common.connection import Connection, Endpoint
 from microbatch.common.embedded import open_url
 from microbatch.common.identifiers import new_client_id
+from microbatch.common.seals import seals_of
 from microbatch.producer.admission import Admission
 from microbatch.producer.inbox import Inbox
 
@@ -39,8 +40,9 @@ class Session:
         self._settings = settings
         self._server = server
         self.connection = Connection(Endpoint(url, settings.command_timeout_s, "microbatch-producer"))
-        self.inbox = Inbox(self.connection, client, poll_interval_s=settings.poll_interval_s)
-        self.admission = Admission(self.connection, client, self.inbox, settings)
+        seals = seals_of(settings)
+        self.inbox = Inbox(self.connection, client, poll_interval_s=settings.poll_interval_s, seals=seals)
+        self.admission = Admission(self.connection, client, self.inbox, settings, seals)
 
     @classmethod
     async def open(cls, settings: ClientSettings) -> Self:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from microbatch.common.codec import LIMITS, Limits, decode
-from microbatch.common.errors import ProtocolError
+from microbatch.common.errors import ProtocolError, SealError
 from microbatch.common.scripts import Fault
 from microbatch.worker.batch import Job
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from microbatch.common.entry import Entry
+    from microbatch.common.seals import Seals
     from microbatch.worker.notes import Notes
 
 __all__ = ["Assembled", "assemble"]
@@ -44,10 +45,12 @@ def assemble(
     notes: Notes | None = None,
     *,
     limits: Limits = LIMITS,
+    seals: Seals | None = None,
 ) -> Assembled:
     """Sort entries that were claimed at `claimed_ms`, by Redis's clock.
 
-    `notes` take what is said of them; `limits` bound what they carry.
+    `notes` take what is said of them; `limits` bound what they carry. With `seals` every payload has to be
+    sealed, and its entry holds it opened afterwards.
     """
     jobs: list[Job[Any]] = []
     entries: list[Entry] = []
@@ -67,8 +70,13 @@ def assemble(
             expired.append(entry)
             continue
         try:
+            if seals is not None:
+                entry.payload = seals.open("job", queue, entry.local, entry.payload, entry.headers)
             payload = decode(entry.payload, limits)
             headers = _NO_HEADERS if not entry.headers else _headers(entry.headers, limits)
+        except SealError as error:
+            faulty.append((entry, Fault("SealError", f"the payload cannot be trusted: {error}")))
+            continue
         except ProtocolError as error:
             faulty.append((entry, Fault("PayloadError", str(error))))
             continue

@@ -16,12 +16,12 @@ from microbatch.common.codec import encode
 from microbatch.common.keys import QueueKeys
 from microbatch.common.scripts import CANCEL_MESSAGE, BatchFacts, Claimed, Outcome, join, queue_status
 from microbatch.worker.answers import crashed
-from microbatch.worker.assembly import assemble
 from microbatch.worker.batch import Batch, BatchReason
 from microbatch.worker.bell import Bell
 from microbatch.worker.claimer import Claimer
 from microbatch.worker.executor import BatchLost
 from microbatch.worker.flight import Flight
+from microbatch.worker.guard import Guard
 from microbatch.worker.hooks import Hooks
 from microbatch.worker.ledger import Ledger
 from microbatch.worker.pacing import pacing_for
@@ -65,12 +65,15 @@ class QueueAgent:
         self.claimer.observer = parts.observer
         self._parts = parts
         rules = self.runner.rules
+        guard = self._guard = Guard(settings.queue, parts.settings, post.schedules)
         self._settler = Settler(
             parts.connection,
             self.keys,
             parts.settings,
             round(settings.result_ttl_s * 1000),
-            lambda outcomes, now_ms: judged(outcomes, rules, settings, now_ms=now_ms, spread=full_jitter_s),
+            lambda outcomes, now_ms: guard.sealed(
+                judged(outcomes, rules, settings, now_ms=now_ms, spread=full_jitter_s)
+            ),
             parts.observer,
         )
         self._hooks = Hooks(post.processors, parts.hooks)
@@ -206,8 +209,7 @@ class QueueAgent:
             await flight.tell(self._hooks)
 
     async def _fly(self, flight: Flight, batch_id: str, claimed: Claimed) -> None:
-        limits = self._parts.settings.payload_limits
-        sorted_ = assemble(self.keys.queue, claimed.entries, claimed.claimed_ms, flight.notes, limits=limits)
+        sorted_ = self._guard.assembled(claimed, flight.notes)
         size = len(sorted_.jobs)
         waited_ms = max(0, claimed.claimed_ms - claimed.entries[0].written_ms) if claimed.entries else 0
         started_ms = claimed.claimed_ms
