@@ -13,7 +13,7 @@ from microbatch.common.codec import encode
 from microbatch.common.errors import JobFailed, ProtocolError, SealError
 from microbatch.common.settings import ClientSettings
 from microbatch.producer import AsyncClient
-from microbatch.worker import Worker, batch_processor
+from microbatch.worker import Batch, BatchProcessor, ErrorFacts, Job, Worker, batch_processor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,6 +73,36 @@ async def test_processors_in_child_processes_see_what_was_sealed(desk: Desk) -> 
     async with Worker([processors.in_process], settings=settings), client(desk, **kind) as holder:
         assert await holder.map("work", [MARK, 2], timeout_s=30) == [MARK, 2]
     assert MARK.encode() not in everything(desk)
+
+
+class Hooked(BatchProcessor[Any, Any]):
+    """Remembers what its hooks are told."""
+
+    queue = "work"
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    async def process(self, batch: Batch[Any]) -> list[Any]:
+        answers: list[Any] = await echo.function(batch.payloads)
+        return answers
+
+    async def on_success(self, _job: Job[Any], result: Any) -> None:
+        self.told.append(result)
+
+    async def on_failure(self, _job: Job[Any], error: ErrorFacts) -> None:
+        self.told.append(error.message)
+
+
+async def test_hooks_are_told_what_is_inside(desk: Desk) -> None:
+    kind, hooked = KINDS[-1], Hooked()
+    async with Worker([hooked], settings=quick(desk.url, **kind)), client(desk, **kind) as holder:
+        assert await holder.call("work", "good", timeout_s=10) == ["good"]
+        with pytest.raises(JobFailed):
+            await holder.call("work", "fail", timeout_s=10)
+        await until(lambda: len(hooked.told) == 2, 10)
+
+    assert hooked.told == [["good"], "fail"]
 
 
 async def test_encrypted_values_are_nowhere_in_redis_not_even_in_errors(desk: Desk) -> None:

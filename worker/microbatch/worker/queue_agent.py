@@ -65,17 +65,16 @@ class QueueAgent:
         self.claimer.observer = parts.observer
         self._parts = parts
         rules = self.runner.rules
-        guard = self._guard = Guard(settings.queue, parts.settings, post.schedules)
+        self._guard = Guard(settings.queue, parts.settings, post.schedules)
         self._settler = Settler(
             parts.connection,
             self.keys,
             parts.settings,
             round(settings.result_ttl_s * 1000),
-            lambda outcomes, now_ms: guard.sealed(
-                judged(outcomes, rules, settings, now_ms=now_ms, spread=full_jitter_s)
-            ),
+            lambda outcomes, now_ms: judged(outcomes, rules, settings, now_ms=now_ms, spread=full_jitter_s),
             parts.observer,
         )
+        self._settler.seal = self._guard.sealed
         self._hooks = Hooks(post.processors, parts.hooks)
         self._scribe = Scribe(parts.connection, self.keys, parts.settings)
         self.ticker = Ticker(parts.connection, self.keys, post.schedules)

@@ -74,6 +74,7 @@ class Settler:
         self._keys = keys
         self._settings = settings
         self._ttl_ms = ttl_ms
+        self.seal: Callable[[Sequence[Outcome]], Sequence[Outcome]] = lambda outcomes: outcomes
         self.dropped = 0
         self.retries_due_s = 0.0  # when the last retry that was written here is due, by the monotonic clock
 
@@ -91,7 +92,7 @@ class Settler:
             call = settle(
                 self._keys,
                 facts,
-                chunk,
+                self.seal(chunk),
                 ttl_ms=self._ttl_ms,
                 dead_max_length=self._settings.dead_max_length,
                 close=last,
