@@ -134,6 +134,23 @@ def test_what_is_in_flight_is_a_level(here: Path, redis_url: str, client: Client
         until(lambda: samples(worker.address)[level] == 0, "the end of the flight")
 
 
+def test_jobs_of_a_worker_that_died_are_counted_by_the_one_that_takes_them(
+    here: Path, redis_url: str, client: Client
+) -> None:
+    limits: dict[str, Any] = {"MICROBATCH_HEARTBEAT_LIMIT_S": "1"}
+    with begin(here, redis_url, "tasks:wedged", **limits) as dying:
+        job = client.submit("wedged", 1)
+        until((here / "begun").exists, "the batch")
+        with begin(here, redis_url, "tasks:wedged", **limits) as command:
+            worker, reclaimed = Watched(command), ("microbatch_reclaimed_jobs_total", ("wedged",))
+            assert samples(worker.address)[reclaimed] == 0
+            dying.tell(signal.SIGKILL)
+            dying.process.wait(LIMIT_S)
+            (here / "go").touch()  # the next run does not hang
+            until(lambda: samples(worker.address)[reclaimed] == 1, "the take-over")
+            assert job.result(timeout_s=LIMIT_S) == 1
+
+
 def test_the_format_is_the_one_that_was_asked_for(here: Path, redis_url: str) -> None:
     with begin(here, redis_url, "tasks:echo") as command:
         worker = Watched(command)
@@ -161,12 +178,14 @@ def test_probes_are_answered_while_processors_are_set_up(here: Path, redis_url: 
 def test_a_wedged_loop_is_not_alive_and_is_again_when_it_turns(
     here: Path, redis_url: str, client: Client
 ) -> None:
-    with begin(here, redis_url, "tasks:wedged", MICROBATCH_LIVENESS_LIMIT_S="0.6") as command:
+    limits: dict[str, Any] = {"MICROBATCH_LIVENESS_LIMIT_S": "0.6", "MICROBATCH_LOOP_STALL_LIMIT_S": "0.6"}
+    with begin(here, redis_url, "tasks:wedged", **limits) as command:
         worker = Watched(command)
         job = client.submit("wedged", 1)
         until(lambda: worker.says("/livez")[0] == 503, "the end of its life")
         assert "the event loop has been stuck" in worker.says("/livez")[1]
         assert samples(worker.address)["microbatch_jobs_in_flight", ("wedged",)] == 1
+        until(lambda: samples(worker.address)["microbatch_loop_stalls_total", ()] == 1, "a stall that counts")
         (here / "go").touch()
         until(lambda: worker.says("/livez")[0] == 200, "its new life")
         assert job.result(timeout_s=LIMIT_S) == 1

@@ -12,7 +12,8 @@ from microbatch.common.errors import SettingsError
 
 try:
     from opentelemetry import trace
-    from opentelemetry.trace import SpanKind
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Link, SpanKind, Status, StatusCode, use_span
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 except ImportError as missing:
     raise SettingsError("tracing needs opentelemetry: pip install 'microbatch[tracing]'") from missing
@@ -22,7 +23,18 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span, SpanContext, Tracer
 
-__all__ = ["SpanKind", "context_of", "messaging", "own_tracer", "with_context"]
+__all__ = [
+    "Context",
+    "Link",
+    "SpanKind",
+    "Status",
+    "StatusCode",
+    "context_of",
+    "messaging",
+    "own_tracer",
+    "use_span",
+    "with_context",
+]
 
 _W3C = TraceContextTextMapPropagator()
 _CARRIED = ("traceparent", "tracestate")

@@ -9,11 +9,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from opentelemetry import trace
-from opentelemetry.context import Context
-from opentelemetry.trace import Link, SpanKind, Status, StatusCode
-
-from microbatch.common.tracing import context_of, messaging, own_tracer
+from microbatch.common.tracing import (
+    Context,
+    Link,
+    SpanKind,
+    Status,
+    StatusCode,
+    context_of,
+    messaging,
+    own_tracer,
+    use_span,
+)
 from microbatch.worker.observer import Observer
 
 if TYPE_CHECKING:
@@ -65,7 +71,7 @@ class BatchTracing(Observer):
             links=_links(batch),
         )
         self._open[batch.id] = (span, [0, 0])
-        return trace.use_span(span)
+        return use_span(span)
 
     def settled(
         self, queue: str, batch_id: str, outcomes: Sequence[Outcome], codes: Sequence[SettleCode] | None
