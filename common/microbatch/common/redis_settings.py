@@ -16,7 +16,13 @@ from microbatch.common.errors import SettingsError
 from microbatch.common.queue_settings import QueueOverrides
 from microbatch.common.redis_url import check_redis_url, redact_url
 from microbatch.common.settings_errors import plain_error
-from microbatch.common.settings_sources import COMMAND_LINE, ENV_PREFIX, Variables, queue_key, with_origins
+from microbatch.common.settings_sources import (
+    COMMAND_LINE,
+    ENV_PREFIX,
+    queue_key,
+    with_origins,
+    written_places,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -93,10 +99,9 @@ class RedisSettings(SealSettings, BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003  # pydantic-settings passes it by name
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Code, then environment, then `.env`; the two latter read by our rules for queues."""
+        """Code, then environment, files, `.env`; all but the first read by our rules for queues."""
         names = {"known": every_setting(), "overridable": QueueOverrides.model_fields}
-        environment = Variables(settings_cls, "environment", env_settings, **names)
-        return init_settings, environment, Variables(settings_cls, ".env", dotenv_settings, **names)
+        return init_settings, *written_places(settings_cls, env_settings, dotenv_settings, **names)
 
     def overrides_for(self, queue: str) -> QueueOverrides:
         """The overrides that apply to `queue`; empty where there are none."""

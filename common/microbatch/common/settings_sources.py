@@ -1,4 +1,4 @@
-"""Where settings are written: the environment and `.env`, how names are spelt there, and who wrote a value.
+"""Where settings are written (environment, files, `.env`), how names are spelt there, and who wrote a value.
 
 Rule: every value that is no default has an origin that names it as its author wrote it. A name with our
 prefix that is no setting is warned about once, with a guess at what was meant, and never fails: platforms add
@@ -7,6 +7,7 @@ their own. What the values mean is in `settings.py`, which imports this module a
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from pydantic_settings import EnvSettingsSource, PydanticBaseSettingsSource
 
 from microbatch.common.errors import SettingsError
 from microbatch.common.identifiers import check_queue
+from microbatch.common.secret_files import SECRETS_DIR, secret_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -39,6 +41,7 @@ __all__ = [
     "queue_key",
     "variable_of",
     "with_origins",
+    "written_places",
 ]
 
 ENV_PREFIX: Final = "MICROBATCH_"
@@ -46,7 +49,7 @@ COMMAND_LINE: Final = "command line"
 CODE: Final = "code"
 CODE_SETTINGS: Final = "code (settings)"
 DEFAULT: Final = "default"
-OTHER_VARIABLES: Final = {"MICROBATCH_SERVER_BINARY"}
+OTHER_VARIABLES: Final = {"MICROBATCH_SERVER_BINARY", SECRETS_DIR}
 """Names with our prefix that are read elsewhere and are no settings."""
 
 NO_VALUES: Final = {"queue", "origins"}
@@ -104,20 +107,19 @@ def with_origins(values: dict[str, Any]) -> dict[str, Any]:
 
 
 class Variables(PydanticBaseSettingsSource):
-    """The settings that one place has: the environment, or the `.env` file. Empty text counts as unset."""
+    """The settings that one place has: the environment, files, or `.env`. Empty text counts as unset."""
 
     def __init__(
         self,
         settings_cls: type[BaseSettings],
         place: str,
-        source: PydanticBaseSettingsSource,
+        found: Mapping[str, str | None],
         *,
         known: Mapping[str, FieldInfo],
         overridable: Mapping[str, FieldInfo],
     ) -> None:
         super().__init__(settings_cls)
         self._place = place
-        found = source.env_vars if isinstance(source, EnvSettingsSource) else {}
         self._variables = {
             name: text for name, text in found.items() if text and name.upper().startswith(ENV_PREFIX)
         }
@@ -168,3 +170,27 @@ class Variables(PydanticBaseSettingsSource):
         sentence = f"{name} ({self._place}) is no setting of microbatch and has no effect"
         # From here up to whoever constructs the settings, through pydantic-settings.
         warnings.warn(sentence + did_you_mean(name.upper(), candidates), UnknownSettingWarning, stacklevel=6)
+
+
+def written_places(
+    settings_cls: type[BaseSettings],
+    environment: PydanticBaseSettingsSource,
+    dotenv: PydanticBaseSettingsSource,
+    *,
+    known: Mapping[str, FieldInfo],
+    overridable: Mapping[str, FieldInfo],
+) -> tuple[Variables, ...]:
+    """Where settings are written, the strongest place first.
+
+    Raises:
+        SettingsError: Files that were named cannot be read.
+    """
+    found: dict[str, Mapping[str, str | None]] = {
+        "environment": environment.env_vars if isinstance(environment, EnvSettingsSource) else {},
+        "file": secret_files(os.environ, ENV_PREFIX),
+        ".env": dotenv.env_vars if isinstance(dotenv, EnvSettingsSource) else {},
+    }
+    return tuple(
+        Variables(settings_cls, place, names, known=known, overridable=overridable)
+        for place, names in found.items()
+    )

@@ -3,7 +3,7 @@
 Rule: Python runs signal handlers in the main thread, so that thread does nothing else: a processor that
 blocks the loop cannot make the second signal deaf. The first TERM or INT drains; a second one, or the
 deadline, hands the rest back over the heartbeat's connection and leaves at once. TSTP quiets, CONT resumes,
-USR1 dumps.
+USR1 dumps. A service manager is told, and its watchdog is fed from here, while the loop and its claims live.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import faulthandler
 import logging
+import os
 import signal
 import sys
 import threading
@@ -20,6 +21,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from microbatch.common.errors import DrainTimeout, MicrobatchError
+from microbatch.worker.notifier import Notifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,20 +47,24 @@ def run_in_process(worker: Worker, *, burst: bool) -> None:
     else:
         raise RuntimeError("Worker.run() blocks; inside a running event loop use `async with worker:`")
     events: SimpleQueue[int] = SimpleQueue()
-    shell = _LoopThread(worker, events.put, burst=burst)
+    notifier = Notifier.from_environment(os.environ, os.getpid())
+    shell = _LoopThread(worker, events.put, notifier, burst=burst)
     with _signals_to(events):
         shell.start()
-        _supervise(worker, shell, events)
+        _supervise(worker, shell, events, notifier)
     shell.result()
 
 
 class _LoopThread:
     """The thread in which the worker's event loop runs."""
 
-    def __init__(self, worker: Worker, tell: Callable[[int], None], *, burst: bool) -> None:
+    def __init__(
+        self, worker: Worker, tell: Callable[[int], None], notifier: Notifier, *, burst: bool
+    ) -> None:
         self._worker = worker
         self._burst = burst
         self._tell = tell
+        self._notifier = notifier
         self._leave = asyncio.Event()
         self._told_to_leave = False
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -110,6 +116,7 @@ class _LoopThread:
         except BaseException:
             leaving.cancel()
             raise
+        self._notifier.ready(self._worker.queues)
         retirement = self._worker.retirement
         retiring = asyncio.ensure_future(retirement.wait())
         dry = asyncio.ensure_future(self._worker.wait_until_dry()) if self._burst else None
@@ -119,6 +126,7 @@ class _LoopThread:
             self._tell(_RETIRING)
         for waiting in reasons:
             waiting.cancel()
+        self._notifier.stopping()
         handed_back = await self._worker.stop()
         if dry is not None and dry.done() and not dry.cancelled():
             dry.result()
@@ -128,10 +136,11 @@ class _LoopThread:
             raise DrainTimeout(handed_back)
 
 
-def _supervise(worker: Worker, shell: _LoopThread, events: SimpleQueue[int]) -> None:
+def _supervise(worker: Worker, shell: _LoopThread, events: SimpleQueue[int], notifier: Notifier) -> None:
     deadline_s: float | None = None
     was_told = False
     while True:
+        _feed(notifier, worker, shell)
         left_s = LOOK_S if deadline_s is None else deadline_s - time.monotonic()
         if left_s <= 0:
             _hand_back_now(worker, "the drain deadline passed")
@@ -149,6 +158,7 @@ def _supervise(worker: Worker, shell: _LoopThread, events: SimpleQueue[int]) -> 
             if was_told:
                 _hand_back_now(worker, "a second signal came")
             was_told = True
+            notifier.stopping()
             deadline_s = deadline_s or _deadline_s(worker)
             shell.leave()
             log.warning(
@@ -158,6 +168,15 @@ def _supervise(worker: Worker, shell: _LoopThread, events: SimpleQueue[int]) -> 
             deadline_s = deadline_s or _deadline_s(worker)
         else:
             _heed(worker, shell, event)
+
+
+def _feed(notifier: Notifier, worker: Worker, shell: _LoopThread) -> None:
+    """Feed the watchdog while this worker lives, judged as `/livez` does."""
+    now_s = time.monotonic()
+    if notifier.wants_food(now_s):
+        health = worker.observation.health
+        shell.call(lambda: health.ticked(time.monotonic()))
+        notifier.feed(now_s, health.why_not_live(now_s))
 
 
 def _heed(worker: Worker, shell: _LoopThread, event: int) -> None:
