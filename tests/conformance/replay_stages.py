@@ -223,6 +223,23 @@ async def to_pause_a_schedule(bench: Bench) -> Call[Any]:
     return scripts.schedule_change(bench.keys, "s", "pause")
 
 
+async def to_pause(bench: Bench) -> Call[Any]:
+    return scripts.hold(bench.keys, "pause", "me@here")
+
+
+async def to_drain(bench: Bench) -> Call[Any]:
+    return scripts.hold(bench.keys, "drain", "me@here")
+
+
+async def to_purge_jobs(bench: Bench) -> Call[Any]:
+    await bench.submit("a")
+    return scripts.purge(bench.keys)
+
+
+async def to_limit(bench: Bench) -> Call[Any]:
+    return scripts.limit(bench.keys, {"max_batch_size": "8", "max_wait_ms": ""})
+
+
 # --- moves: what happens before a late execution ----------------------------------------------------------
 
 
@@ -270,6 +287,18 @@ async def resume_the_schedule(bench: Bench) -> None:
 
 async def put_another_schedule(bench: Bench) -> None:
     await bench.run(scripts.schedule_put(bench.keys, "s", _definition(7_200), source="code"))
+
+
+async def resume(bench: Bench) -> None:
+    await bench.run(scripts.hold(bench.keys, "resume", "somebody"))
+
+
+async def submit_another(bench: Bench) -> None:
+    await bench.submit("z")
+
+
+async def unlimit(bench: Bench) -> None:
+    await bench.run(scripts.limit(bench.keys, {"max_batch_size": ""}))
 
 
 async def promote_and_end(bench: Bench) -> None:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.chaos.link import Link, Trap, calls_of
-from tests.conformance.replay_table import ROWS, Late, Row
+from tests.conformance.replay_control import CONTROL_ROWS
+from tests.conformance.replay_table import ROWS as TABLE
+from tests.conformance.replay_table import Late, Row
 
 import microbatch.common.scripts
 from microbatch.common.connection import Connection, Endpoint
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from microbatch.common.scripts import Call
 
 SCRIPTS = Path(microbatch.common.scripts.__file__).parent
+ROWS = [*TABLE, *CONTROL_ROWS]
 LATE = [(row, name) for row in ROWS for name in row.late]
 
 

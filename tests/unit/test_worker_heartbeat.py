@@ -57,7 +57,7 @@ def an_agent(queue: str, *batches: str, begun: tuple[str, ...] = ()) -> Any:
         keys=QueueKeys(queue),
         settings=SimpleNamespace(queue=queue, result_ttl_s=60.0),
         ledger=SimpleNamespace(batch_ids=lambda: list(batches)),
-        claimer=SimpleNamespace(is_idle=True),
+        claimer=SimpleNamespace(is_idle=True, heed=lambda _limits: None),
         runner=SimpleNamespace(due_s=list, blocks_loop=True),
         bell=Bell(),
         has_begun=begun.__contains__,

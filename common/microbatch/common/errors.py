@@ -11,6 +11,7 @@ Every error carries its facts as attributes. redis-py's own errors reach users o
     |-- ResultTimeout             also a TimeoutError; the job itself goes on
     |-- SubmitError               the job was not accepted
     |   |-- QueueFull
+    |   |-- QueueDraining         an operator lets the queue run empty
     |   |-- DuplicateJobId
     |   |-- TooManyBatchKeys
     |   |-- JobTooCostly          also a ValueError
@@ -54,6 +55,7 @@ __all__ = [
     "PayloadTooLarge",
     "ProcessorError",
     "ProtocolError",
+    "QueueDraining",
     "QueueFull",
     "ResultMismatch",
     "ResultNotFound",
@@ -126,9 +128,7 @@ class ResultNotFound(JobError):
 class ResultTimeout(MicrobatchError, TimeoutError):
     """The result was not there within `timeout_s`. The job goes on; ask again by its id.
 
-    Attributes:
-        job_id: The full id, or None where several jobs were awaited together.
-        timeout_s: The time that was waited, in seconds.
+    `job_id` is the full id, or None where several jobs were awaited together.
     """
 
     def __init__(self, job_id: str | None, timeout_s: float, *, missing: int = 1) -> None:
@@ -143,12 +143,9 @@ class SubmitError(MicrobatchError):
 
 
 class QueueFull(SubmitError):
-    """The queue holds `max_queue_length` jobs.
+    """The queue (`queue`) holds `max_queue_length` jobs; room is likely in `retry_after_s`.
 
-    Attributes:
-        queue: The queue's name.
-        retry_after_s: When room is likely, in seconds, from the age of the queue's oldest job.
-        accepted: From `submit_many`: the handles of the jobs that were accepted, in order; else empty.
+    `accepted`: from `submit_many`, the handles of the jobs that were accepted, in order; else empty.
     """
 
     def __init__(self, queue: str, *, retry_after_s: float, accepted: tuple[object, ...] = ()) -> None:
@@ -156,6 +153,14 @@ class QueueFull(SubmitError):
         self.queue = queue
         self.retry_after_s = retry_after_s
         self.accepted = accepted
+
+
+class QueueDraining(SubmitError):
+    """An operator lets the queue (`queue`) run empty: it accepts nothing until it is resumed."""
+
+    def __init__(self, queue: str) -> None:
+        super().__init__(f"queue {queue!r} drains: no new jobs until `microbatch queue resume {queue}`")
+        self.queue = queue
 
 
 class DuplicateJobId(SubmitError):
@@ -279,12 +284,7 @@ class BatchTimeout(MicrobatchError, TimeoutError):
 
 
 class DrainTimeout(MicrobatchError, TimeoutError):
-    """A worker had to leave while batches were running; they were handed back.
-
-    Attributes:
-        handed_back: How many jobs went back to their queue.
-        why: What made it leave at once: the deadline, or a second signal.
-    """
+    """A worker left (`why`) while batches were running; `handed_back` jobs went back to their queue."""
 
     def __init__(self, handed_back: int, why: str = "the drain deadline passed") -> None:
         jobs = "1 job was" if handed_back == 1 else f"{handed_back} jobs were"

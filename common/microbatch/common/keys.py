@@ -75,6 +75,11 @@ class QueueKeys:
         return f"{self.prefix}pace"
 
     @property
+    def gate(self) -> str:
+        """Who lets nothing in or out; there only while somebody does."""
+        return f"{self.prefix}gate"
+
+    @property
     def workers(self) -> str:
         """Heartbeats by worker."""
         return f"{self.prefix}workers"

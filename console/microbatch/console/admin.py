@@ -16,6 +16,7 @@ from microbatch.common.identifiers import check_queue
 from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
 from microbatch.common.settings import ClientSettings
 from microbatch.console.dead_letters import DeadLetters
+from microbatch.console.queue_control import QueueControl, whoami
 from microbatch.console.schedules import Schedules
 from microbatch.producer.recent import recent_batches
 
@@ -114,6 +115,15 @@ class Admin:
         """The recurring jobs of a queue; no round trip. Errors as from `dead_letters`."""
         limit = self._settings.max_queue_length_for(queue)
         return Schedules(self._opened(), queue, max_queue_length=limit)
+
+    def control(self, queue: str, *, who: str | None = None) -> QueueControl:
+        """Pause, drain, resume, purge or limit a queue; no round trip. Errors as from `dead_letters`.
+
+        Args:
+            queue: Its name.
+            who: How `microbatch status` names whoever holds it up; None: `user@host` of this process.
+        """
+        return QueueControl(self._opened(), queue, who=whoami() if who is None else who)
 
     def _opened(self) -> Connection:
         if self._connection is None:

@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from microbatch.console.exits import ExitCode, UsageError
-from microbatch.console.terminal import complain, print_json
+from microbatch.console.terminal import complain, confirmed, print_json
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -167,7 +167,7 @@ async def _purge(admin: Admin, letters: DeadLetters, arguments: argparse.Namespa
     else:
         ids, missing = await letters.resolve(arguments.names)
         total = len(ids)
-    if total and not arguments.yes and not _confirmed(f"delete {_counted(total, 'dead letter')}?"):
+    if total and not arguments.yes and not confirmed(f"delete {_counted(total, 'dead letter')}?"):
         raise UsageError("nothing was deleted", ExitCode.FAILED)
     deleted = 0
     if arguments.all:
@@ -184,13 +184,6 @@ async def _purge(admin: Admin, letters: DeadLetters, arguments: argparse.Namespa
         print(f"{_counted(deleted, 'dead letter')} deleted")
     found = arguments.all or (not missing and deleted == len(ids))
     return ExitCode.DONE if found else ExitCode.NOT_FOUND
-
-
-def _confirmed(question: str) -> bool:
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return True
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def _progress(done: int, total: int) -> None:

@@ -93,6 +93,7 @@ def _table() -> Iterator[tuple[type[Exception], ExitCode, str]]:
         (errors.NotReplicated, ExitCode.TIMED_OUT, ""),  # its own sentence says what to do
         (errors.JobError, ExitCode.FAILED, ""),
         (errors.QueueFull, ExitCode.FAILED, "--timeout-s waits for room; more workers make it"),
+        (errors.QueueDraining, ExitCode.FAILED, ""),  # its own sentence says what to do
         (errors.DuplicateJobId, ExitCode.FAILED, "use another --job-id"),
         (errors.ServerFull, ExitCode.FAILED, "raise maxmemory, or let the workers catch up"),
         (errors.SubmitError, ExitCode.FAILED, ""),

@@ -37,6 +37,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("microbatch.console.status_command", "show the queues: what waits, what runs, who works"),
     "log": ("microbatch.console.log_command", "show what a job's processor wrote into its log"),
     "events": ("microbatch.console.events_command", "show what happens to jobs, as it happens"),
+    "queue": ("microbatch.console.queue_command", "pause, drain, resume, purge or limit a queue"),
     "batches": ("microbatch.console.batches_command", "show how a queue was batched lately, and why"),
     "top": ("microbatch.console.top_command", "watch queues, workers and errors as they change"),
     "dead": (

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "age", "run"]
 
-_TITLES = ("QUEUE", "WAITING", "RUNNING", "SCHEDULED", "WORKERS", "OLDEST", "DEAD")
+_TITLES = ("QUEUE", "WAITING", "RUNNING", "SCHEDULED", "WORKERS", "OLDEST", "DEAD", "STATE")
 _EPILOG = """\
 columns:
   WAITING    jobs that no worker holds
@@ -29,6 +29,8 @@ columns:
   SCHEDULED  jobs that wait for their time: delayed ones, and retries
   WORKERS    workers that are alive
   OLDEST     how long the oldest waiting job has waited
+  STATE      open; or paused (nothing leaves), draining (nothing comes in), and
+             by whom; `microbatch queue resume` opens it
   DEAD       jobs that failed for good, kept; `microbatch dead` shows them
 
 examples:
@@ -80,6 +82,8 @@ async def _look(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 async def _row(client: AsyncClient, queue: str, heartbeat_limit_s: float) -> dict[str, Any]:
+    from dataclasses import asdict
+
     from microbatch.common.keys import QueueKeys
 
     status = await client.queue_status(queue, heartbeat_limit_s=heartbeat_limit_s)
@@ -94,6 +98,8 @@ async def _row(client: AsyncClient, queue: str, heartbeat_limit_s: float) -> dic
         "dead_trimmed": status.dead_trimmed,
         "max_batch_size": status.max_batch_size,
         "max_wait_ms": status.max_wait_ms,
+        "paused": status.gate.paused and asdict(status.gate.paused),
+        "draining": status.gate.draining and asdict(status.gate.draining),
     }
     if status.foreign:  # so seldom that it has no column
         row["foreign"] = [QueueKeys(queue).prefix + name for name in status.foreign]
@@ -102,7 +108,17 @@ async def _row(client: AsyncClient, queue: str, heartbeat_limit_s: float) -> dic
 
 def _shown(row: dict[str, Any]) -> tuple[object, ...]:
     counts = (row[name] for name in ("queue", "waiting", "running", "scheduled", "workers"))
-    return (*counts, age(row["oldest_age_s"]), row["dead"])
+    return (*counts, age(row["oldest_age_s"]), row["dead"], gate_text(row))
+
+
+def gate_text(row: dict[str, Any]) -> str:
+    """`open`, or who holds the queue up."""
+    held = [
+        f"{word} since {row[word]['since']:%Y-%m-%d %H:%M:%SZ} by {row[word]['who']}"
+        for word in ("paused", "draining")
+        if row[word]
+    ]
+    return ", ".join(held) or "open"
 
 
 def age(age_s: float | None) -> str | None:

@@ -15,7 +15,7 @@ from microbatch.console.json_values import json_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["complain", "encodable", "escaped", "print_json", "show_traceback", "table"]
+__all__ = ["complain", "confirmed", "encodable", "escaped", "print_json", "show_traceback", "table"]
 
 
 def escaped(text: str) -> str:
@@ -59,6 +59,14 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
         for row in [list(titles), *cells]
     ]
     return "\n".join(lines)
+
+
+def confirmed(question: str) -> bool:
+    """Ask on stderr; yes where no person sits at the terminal."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return True
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
 def encodable() -> None:

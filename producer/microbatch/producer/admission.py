@@ -20,6 +20,7 @@ from microbatch.common.errors import (
     MicrobatchError,
     NotReplicated,
     ProtocolError,
+    QueueDraining,
     QueueFull,
     SubmitTimeout,
     TooManyBatchKeys,
@@ -240,6 +241,8 @@ def refusal(job_id: str, code: SubmitCode, timeout_s: float) -> MicrobatchError:
     if code is SubmitCode.CONFLICT:
         return DuplicateJobId(job_id)
     queue = job_id.partition("/")[0]
+    if code is SubmitCode.CLOSED:
+        return QueueDraining(queue)
     if code is SubmitCode.LATE:
         return SubmitTimeout(queue, timeout_s)
     if code is SubmitCode.TOO_MANY_KEYS:

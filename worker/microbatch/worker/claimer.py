@@ -16,12 +16,14 @@ from microbatch.common.connection import Connection, backoff_s
 from microbatch.common.errors import AuthenticationFailed, ConnectionFailed, MicrobatchError
 from microbatch.common.identifiers import new_batch_id
 from microbatch.common.keys import QueueKeys
-from microbatch.common.scripts import Call, Claimed, ClaimReply, Idle, Watch, claim, step_aside
+from microbatch.common.limits import NO_LIMITS
+from microbatch.common.scripts import Call, Claimed, ClaimReply, Hold, Idle, Watch, claim, step_aside
 from microbatch.worker.observer import NO_OBSERVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from microbatch.common.limits import BatchLimits
     from microbatch.worker.bell import Bell
     from microbatch.worker.ledger import Ledger
     from microbatch.worker.pacing import Pacing
@@ -49,6 +51,7 @@ class Claimer:
     ) -> None:
         self.bell = bell
         self.is_idle = False
+        self.limits = NO_LIMITS
         self.observer = NO_OBSERVER
         self.asking_since_s: float | None = None  # since when a claim is on its way, on the monotonic clock
         self.has_ended = False
@@ -84,6 +87,12 @@ class Claimer:
     def takes_work(self) -> bool:
         """Whether it claims, or will as soon as a slot is free."""
         return not self._quiet and not self._leaving
+
+    def heed(self, limits: BatchLimits) -> None:
+        """Form batches as an operator says from the next claim on; from any thread of this process."""
+        if limits != self.limits:
+            log.info("queue %s: %s", self._keys.queue, _said(limits))
+            self.limits = limits
 
     async def run(self) -> None:
         """Claim until `leave`."""
@@ -162,15 +171,17 @@ class Claimer:
 
     def _claim(self, batch_id: str) -> Call[ClaimReply]:
         terms = self._pacing.terms()
+        adaptive = self._pacing.most is not None  # then declared values are limits, and so are an operator's
+        size, wait_ms = self.limits.applied(terms.max_batch_size, terms.max_wait_ms, capping=adaptive)
         return claim(
             self._keys,
             self._worker_id,
             batch_id,
-            max_batch_size=terms.max_batch_size,
-            max_wait_ms=terms.max_wait_ms,
+            max_batch_size=size,
+            max_wait_ms=wait_ms,
             max_batch_bytes=MAX_BATCH_BYTES,
             terms=terms.batch,
-            hold=terms.hold,
+            hold=terms.hold and Hold(min(terms.hold.fill, size), terms.hold.hold_ms),
         )
 
     async def _sleep(self, reply: Watch | Idle) -> None:
@@ -199,3 +210,12 @@ class Claimer:
         self.bell.silence()
         if self._quiet and not self._leaving:
             await self.bell.wait()
+
+
+def _said(limits: BatchLimits) -> str:
+    said = [
+        f"{name}={value:g}"
+        for name, value in (("max_batch_size", limits.max_batch_size), ("max_wait_ms", limits.max_wait_ms))
+        if value is not None
+    ]
+    return f"an operator says {' '.join(said)}" if said else "the worker's own limits hold again"

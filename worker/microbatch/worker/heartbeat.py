@@ -179,6 +179,7 @@ class Heartbeat:
                 name,
                 agent.keys.aside(name),
             )
+        agent.claimer.heed(look.limits)
         if look.work_waits and agent.claimer.is_idle:
             self._post(agent.bell.ring)
         if look.schedules_wait:

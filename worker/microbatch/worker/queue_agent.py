@@ -97,6 +97,7 @@ class QueueAgent:
                 max_wait_ms=self.settings.max_wait_ms,
             )
         )
+        self.claimer.heed(previous.limits)
         await self._parts.register.enter(self.settings.queue)
         if previous.max_batch_size and (previous.max_batch_size, previous.max_wait_ms) != mine:
             log.warning(

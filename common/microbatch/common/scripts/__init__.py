@@ -9,12 +9,15 @@ from microbatch.common.scripts.claim import BatchTerms, Claimed, ClaimReply, Hol
 from microbatch.common.scripts.dead_letters import RawLetter, dead_letters
 from microbatch.common.scripts.fleet import Fleet, WorkerSight, fleet
 from microbatch.common.scripts.heartbeat import Look, heartbeat
+from microbatch.common.scripts.hold import Held, HoldAction, QueueGate, hold
 from microbatch.common.scripts.job_log import LogView, job_log
 from microbatch.common.scripts.job_status import JobView, job_status
 from microbatch.common.scripts.join import DeclaredLimits, join
+from microbatch.common.scripts.limit import limit
 from microbatch.common.scripts.listen import EVERYTHING, LEASE_MS, listen
 from microbatch.common.scripts.note import JobNote, note
 from microbatch.common.scripts.pace import pace
+from microbatch.common.scripts.purge import Purged, purge
 from microbatch.common.scripts.purge_dead import purge_dead
 from microbatch.common.scripts.quarantine import Fault, quarantine
 from microbatch.common.scripts.queue_status import QueueStatus, queue_status
@@ -48,7 +51,9 @@ __all__ = [
     "Ending",
     "Fault",
     "Fleet",
+    "Held",
     "Hold",
+    "HoldAction",
     "Idle",
     "JobNote",
     "JobOptions",
@@ -57,7 +62,9 @@ __all__ = [
     "Look",
     "NewJob",
     "Outcome",
+    "Purged",
     "PutAnswer",
+    "QueueGate",
     "QueueStatus",
     "RawLetter",
     "RecordView",
@@ -80,13 +87,16 @@ __all__ = [
     "dead_letters",
     "fleet",
     "heartbeat",
+    "hold",
     "job_log",
     "job_status",
     "join",
+    "limit",
     "listen",
     "load",
     "note",
     "pace",
+    "purge",
     "purge_dead",
     "quarantine",
     "queue_status",

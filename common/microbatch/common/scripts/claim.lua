@@ -8,11 +8,12 @@
 --          plain: flat, in short: entry id, local id, client, payload, entry id ...; plain jobs on their first run
 --          others: {entry id, fields} as XRANGE gives it; the first entry that is no such job, and all behind it
 --          {'watch', wait_us}  nothing is due: this worker waits for the batch to fill, and looks again then
---          {'idle'}            nothing waits, or another worker watches
+--          {'idle'}            nothing waits, or another worker watches, or the queue is paused
 -- Atomic because: the batch forms here, over the whole queue; a worker that dies while it waits holds nothing.
 --          Entries and the batch's name are stored in one step: the same batch id again returns the same
 --          entries and reads nothing, so a lost reply loses no job.
 -- @include base
+-- @include gate
 -- @include backlog
 -- @include lanes
 -- @include wake
@@ -48,12 +49,20 @@ end
 local held = redis.call('HGET', batches, batch)
 if held then return repeat_claim(held) end
 
+-- Paused: nothing leaves, and whoever is idle stays known, to be woken by the resumption.
+local function stand_by()
+  redis.call('SET', Q .. 'watcher', HOLD, 'PX', HOLD_MS)
+  redis.call('ZADD', Q .. 'idle', int(now_ms), worker)
+  return {'idle'}
+end
+
 redis.call('ZREM', Q .. 'idle', worker)  -- first write: it frees, so a full server still lets work leave
 
 local tokens, bytes, answer = {}, 0, {'batch', '', now_ms}
 -- One look at what is rare; each command costs a cold server more than all the Lua here.
 local signs = redis.call('EXISTS', lane_key('solo'), lane_key('front'), Q .. 'tombstones', Q .. 'scheduled', LANES,
-  Q .. 'limits', Q .. 'listeners')
+  Q .. 'limits', Q .. 'listeners', Q .. 'gate')
+if signs > 0 and is_gated('paused') then return stand_by() end
 if signs == 0 then listened = false elseif is_listened() then signs = signs - 1 end
 local rare = signs > 0
 local tombstones = rare and tombstone_count() or 0

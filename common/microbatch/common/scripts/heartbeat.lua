@@ -5,11 +5,12 @@
 --          types of the keys too | 0), then the ids of the batches it runs
 -- Returns: {work waits (1 | 0), orphaned batch ids, dead workers, ms until the next worker counts as dead unless it
 --          beats (-1: nobody), keys that held something else and were set aside,
---          a schedule wants to be looked at (1 | 0)}
+--          a schedule wants to be looked at (1 | 0), max_batch_size and max_wait_ms as an operator limits them ('')}
 --          orphaned: batches that Redis holds for this worker, older than stale_claim_ms, which it does not run:
 --          the reply of their claim was lost
 -- Atomic because: one look must see one moment. It is a script so that a full server lets it through.
 -- @include base
+-- @include gate
 -- @include backlog
 -- @include lanes
 -- @include wake
@@ -24,6 +25,14 @@ redis.call('ZREMRANGEBYSCORE', Q .. 'idle', '-inf', int(now_ms - 3000))
 redis.call('ZADD', Q .. 'workers', int(now_ms), worker)
 
 local watcher = redis.call('GET', Q .. 'watcher')
+if watcher == HOLD then
+  if is_gated('paused') then
+    redis.call('PEXPIRE', Q .. 'watcher', HOLD_MS)
+  else
+    redis.call('DEL', Q .. 'watcher')
+    watcher = false
+  end
+end
 local watching = watcher and watcher:match('^%d+ (.+)$') == worker
 if idle == '1' and not watching then redis.call('ZADD', Q .. 'idle', int(now_ms), worker) end
 
@@ -44,5 +53,7 @@ local waits = not watcher and work_is_near() and 1 or 0
 local oldest = redis.call('ZRANGEBYSCORE', Q .. 'workers', int(now_ms - limit_ms), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 local next_dead_ms = oldest[1] ~= worker and tonumber(oldest[2]) - (now_ms - limit_ms) or -1
 local schedule = redis.pcall('ZRANGE', Q .. 'schedules', 0, 0, 'WITHSCORES')
-local ticks = not schedule.err and schedule[2] and tonumber(schedule[2]) <= now_ms and 1 or 0
-return {waits, orphans, dead, next_dead_ms, aside, ticks}
+local ticks = not schedule.err and schedule[2] and tonumber(schedule[2]) <= now_ms
+  and not is_gated('draining') and 1 or 0
+local limits = redis.pcall('HMGET', Q .. 'limits', 'max_batch_size', 'max_wait_ms')
+return {waits, orphans, dead, next_dead_ms, aside, ticks, limits[1] or '', limits[2] or ''}

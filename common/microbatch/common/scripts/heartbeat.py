@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from microbatch.common.limits import NO_LIMITS, BatchLimits
 from microbatch.common.scripts.script import Arg, Call, load
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class Look:
         next_dead_s: Seconds until another worker counts as dead unless it beats; None: there is no other.
         aside: Keys of the queue, by their last part, that held something else and were set aside.
         schedules_wait: Whether a schedule wants to be looked at.
+        limits: What an operator says about batches.
     """
 
     work_waits: bool
@@ -34,6 +36,7 @@ class Look:
     next_dead_s: float | None = None
     aside: tuple[str, ...] = ()
     schedules_wait: bool = False
+    limits: BatchLimits = NO_LIMITS
 
 
 def heartbeat(  # noqa: PLR0913 - all but three by name
@@ -52,7 +55,7 @@ def heartbeat(  # noqa: PLR0913 - all but three by name
 
 
 def _parse(reply: Any) -> Look:
-    waits, orphans, dead, next_dead_ms, aside, ticks = reply
+    waits, orphans, dead, next_dead_ms, aside, ticks, *limits = reply
     return Look(
         waits == 1,
         [name.decode() for name in orphans],
@@ -60,4 +63,5 @@ def _parse(reply: Any) -> Look:
         None if next_dead_ms < 0 else next_dead_ms / 1000,
         tuple(sorted(name.decode() for name in aside)),
         ticks == 1,
+        BatchLimits.parse(*limits),
     )

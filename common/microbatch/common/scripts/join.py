@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from microbatch.common.limits import NO_LIMITS, BatchLimits
 from microbatch.common.scripts.script import Call, load
 
 if TYPE_CHECKING:
@@ -15,10 +16,11 @@ __all__ = ["DeclaredLimits", "join"]
 
 @dataclass(frozen=True, slots=True)
 class DeclaredLimits:
-    """What the worker that started before this one declared; empty where none did."""
+    """What the worker that started before this one declared (empty: none), and an operator's limits."""
 
     max_batch_size: str
     max_wait_ms: str
+    limits: BatchLimits = NO_LIMITS
 
 
 def join(keys: QueueKeys, worker: str, *, max_batch_size: int, max_wait_ms: float) -> Call[DeclaredLimits]:
@@ -27,4 +29,5 @@ def join(keys: QueueKeys, worker: str, *, max_batch_size: int, max_wait_ms: floa
 
 
 def _parse(reply: Any) -> DeclaredLimits:
-    return DeclaredLimits(reply[0].decode(), reply[1].decode())
+    size, wait_ms, *limits = reply
+    return DeclaredLimits(size.decode(), wait_ms.decode(), BatchLimits.parse(*limits))

@@ -4,7 +4,9 @@
 -- Args:    heartbeat_limit_ms
 -- Returns: {waiting, running, dead letters, oldest waiting age in ms (-1: none), workers alive,
 --           max_batch_size or '', max_wait_ms or '', scheduled, dead letters that had to make room,
---           keys that hold something else: what they should hold counts as nothing}
+--           keys that hold something else: what they should hold counts as nothing,
+--           paused, draining: as the gate says, '' where not,
+--           max_batch_size or '', max_wait_ms or '': as an operator limits them}
 -- Atomic because: numbers of one moment add up.
 -- @include base
 -- @include backlog
@@ -47,6 +49,8 @@ end
 
 -- What is due waits for a worker, although the claim that promotes it has not come yet.
 local due = counted('ZCOUNT', Q .. 'scheduled', '-inf', int(now_ms))
+local gate = redis.pcall('HMGET', Q .. 'gate', 'paused', 'draining')
+local limits = redis.pcall('HMGET', Q .. 'limits', 'max_batch_size', 'max_wait_ms')
 local settings = redis.pcall('HMGET', Q .. 'settings', 'max_batch_size', 'max_wait_ms')
 return {
   waiting + due, math.max(0, length - waiting - tombstone_count()), counted('XLEN', Q .. 'dead'),
@@ -54,4 +58,5 @@ return {
   counted('ZCOUNT', Q .. 'workers', int(now_ms - limit_ms), '+inf'),
   settings[1] or '', settings[2] or '',
   counted('ZCARD', Q .. 'scheduled') - due, counted('HGET', Q .. 'counters', 'dead_trimmed'), foreign,
+  gate[1] or '', gate[2] or '', limits[1] or '', limits[2] or '',
 }

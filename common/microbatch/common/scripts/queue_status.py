@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from microbatch.common.limits import BatchLimits
+from microbatch.common.scripts.hold import OPEN, QueueGate, parse_held
 from microbatch.common.scripts.script import Call, load
 
 if TYPE_CHECKING:
@@ -23,12 +25,13 @@ class QueueStatus:
         dead: Entries in the dead stream.
         oldest_age_s: Since when the oldest waiting job waits, in seconds; None where none waits.
         workers: Workers with a heartbeat within the limit.
-        max_batch_size: As the last started worker declared it; None where none ever did.
-        max_wait_ms: As the last started worker declared it; None where none ever did.
+        max_batch_size: As an operator limits it, else as the last started worker declared it; or None.
+        max_wait_ms: Likewise.
         scheduled: Jobs that wait for their time: delayed ones, and retries.
         dead_trimmed: Dead letters that had to make room for newer ones, ever.
         foreign: Keys of the queue, by their last part, that hold something else; what they should hold
             counts as nothing here. A worker sets them aside within seconds.
+        gate: Who lets nothing in or out, if somebody does.
     """
 
     waiting: int
@@ -41,6 +44,7 @@ class QueueStatus:
     scheduled: int = 0
     dead_trimmed: int = 0
     foreign: tuple[str, ...] = ()
+    gate: QueueGate = OPEN
 
 
 def queue_status(keys: QueueKeys, *, heartbeat_limit_ms: int) -> Call[QueueStatus]:
@@ -49,16 +53,19 @@ def queue_status(keys: QueueKeys, *, heartbeat_limit_ms: int) -> Call[QueueStatu
 
 
 def _parse(reply: Any) -> QueueStatus:
-    waiting, running, dead, oldest_ms, workers, size, wait, scheduled, dead_trimmed, foreign = reply
+    waiting, running, dead, oldest_ms, workers, size, wait, scheduled, dead_trimmed, foreign, *more = reply
+    paused, draining, *limits = more
+    limited = BatchLimits.parse(*limits)
     return QueueStatus(
         waiting,
         running,
         dead,
         None if oldest_ms < 0 else oldest_ms / 1000,
         workers,
-        int(size) if size else None,
-        float(wait) if wait else None,
+        limited.max_batch_size or (int(size) if size else None),
+        (float(wait) if wait else None) if limited.max_wait_ms is None else limited.max_wait_ms,
         scheduled,
         dead_trimmed,
         tuple(sorted(name.decode() for name in foreign)),
+        QueueGate(parse_held(paused), parse_held(draining)),
     )

@@ -4,11 +4,13 @@
 -- Args:    name, revision, last_ms (both as they were read), the new last_ms, when to look again (ms; '' for never),
 --          how many are taken back, then per job to take back: tick, local id; then per job to put:
 --          tick, local id, headers, expires_ms or ''
--- Returns: 1, or 0 where another worker did it, or the schedule was changed, paused or removed
+-- Returns: 1, or 0 where another worker did it, or the schedule was changed, paused or removed,
+--          or the queue drains
 -- Atomic because: of all workers that plan for the same moment one puts the jobs; and that it has done so must be
 --          known in the same step.
 -- A tick's job waits in the queue's own schedule until its time, which is what makes it exact.
 -- @include base
+-- @include gate
 -- @include backlog
 -- @include lanes
 -- @include wake
@@ -21,6 +23,7 @@ local OPTIONS = {ttl_ms = true, max_attempts = true, priority = true, batch_key 
 local old = tonumber(ARGV[6])
 local kept = redis.call('HMGET', schedule_key(name), 'revision', 'last_ms', 'paused', 'payload', 'digest', 'options')
 if kept[1] ~= revision or kept[2] ~= seen_ms or kept[3] or not can_park() then return 0 end
+if is_gated('draining') then return 0 end
 
 local gone, words, soonest_ms = {}, {}, nil
 for i = 1, old do

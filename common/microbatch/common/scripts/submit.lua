@@ -10,11 +10,13 @@
 -- Returns: count where all were new; else {retry_after_ms, code per job ...}
 --          0 new, 1 the same job (id and payload known), 2 conflict (id known, other payload),
 --          3 full, 4 the record's key holds something else (or the index of the lanes does), 5 late: after
---          not_after_ms nothing is accepted, 7 its batch key would open more lanes than max_batch_keys;
+--          not_after_ms nothing is accepted, 7 its batch key would open more lanes than max_batch_keys,
+--          8 the queue drains: it takes nothing new;
 --          a local id in the place of a code: the job that has the unique key already
 -- Atomic because: a record without an entry is a job that never runs, an entry without a record is a result
 --          that nobody finds; and the capacity check must count what it admits.
 -- @include base
+-- @include gate
 -- @include backlog
 -- @include lanes
 -- @include wake
@@ -22,18 +24,22 @@
 -- @include park
 local client, max_length, count = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local is_late = ARGV[4] ~= '' and now_ms > tonumber(ARGV[4])
-local NEW, SAME, CONFLICT, FULL, WRONG_TYPE, LATE, TOO_MANY_KEYS = 0, 1, 2, 3, 4, 5, 7
+local NEW, SAME, CONFLICT, FULL, WRONG_TYPE, LATE, TOO_MANY_KEYS, CLOSED = 0, 1, 2, 3, 4, 5, 7, 8
 local FIRST, WIDTH, CHUNK = 4, 4, 1000
 local WORKERS_TTL_MS = 3600000  -- what workers keep an outcome for where nobody says anything
 local KEPT_MS = 60000  -- who was given another's job by its unique key can read its outcome that long after the end
 local main = lane_key('main')
 
-local length = call('XLEN', main)
+local length, is_closed = call('XLEN', main), false
 -- What is rare, so all of it is looked for at once.
-if call('EXISTS', lane_key('front'), lane_key('solo'), Q .. 'scheduled', LANES, Q .. 'listeners') > 0 then
+if call('EXISTS', lane_key('front'), lane_key('solo'), Q .. 'scheduled', LANES, Q .. 'listeners', Q .. 'gate',
+  Q .. 'limits') > 0 then
   local scheduled = redis.pcall('ZCARD', Q .. 'scheduled')  -- a key that somebody broke must not stop submits
   length = length + call('XLEN', lane_key('front')) + call('XLEN', lane_key('solo'))
     + (type(scheduled) == 'number' and scheduled or 0) + side_counts()
+  is_closed = is_gated('draining')
+  local limit = redis.pcall('HGET', Q .. 'limits', 'max_queue_length')
+  max_length = type(limit) == 'string' and tonumber(limit) or max_length
 else
   listened = false
 end
@@ -185,6 +191,8 @@ for i = 1, count do
   elseif is_late then
     answer(i, LATE)
   elseif ARGV[a + 4] ~= '' and is_taken(i, ARGV[a + 4]) then  -- and answered
+  elseif is_closed then
+    answer(i, CLOSED)
   elseif accepted >= room then
     answer(i, FULL)
   else

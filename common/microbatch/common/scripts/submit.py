@@ -29,6 +29,8 @@ class SubmitCode(IntEnum):
     """Another job has its unique key: `SubmitReply.firsts` has that one's id."""
     TOO_MANY_KEYS = 7
     """It would open a lane, and the queue has `max_batch_keys` of them."""
+    CLOSED = 8
+    """An operator lets the queue drain: it takes nothing new."""
 
 
 class JobOptions(NamedTuple):

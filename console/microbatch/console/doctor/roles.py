@@ -90,8 +90,11 @@ ROLES: Final = (
     ),
     Role(
         "operator",
-        ("redrive", "purge_dead", "cancel", "schedule_put", "schedule_change", "submit"),
-        ("smembers", "sadd"),
+        (
+            *("redrive", "purge_dead", "cancel", "schedule_put", "schedule_change", "submit"),
+            *("hold", "purge", "limit"),
+        ),
+        ("smembers", "sadd", "hgetall"),
     ),
 )
 """Who there is. `observer` and `operator` are people with the `microbatch` command: one looks, one acts."""

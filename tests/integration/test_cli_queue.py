@@ -1,0 +1,167 @@
+"""`microbatch queue` on a real server, with real worker processes: what it does, prints and exits with."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tests.integration.test_cli_basics import LIMIT_S, TASKS, Command
+
+from microbatch.console.main import main
+from microbatch.producer import Client, JobCancelled, QueueDraining, QueueFull
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    Run = Callable[..., tuple[int, str, str]]
+
+SLOWLY = """
+import os, time
+from microbatch.worker import batch_processor
+
+@batch_processor(queue="echo", max_batch_size=2, max_wait_ms=0)
+def sizes(values):
+    while os.path.exists("hold"):
+        time.sleep(0.01)
+    return [len(values)] * len(values)
+"""
+
+
+@pytest.fixture
+def run(redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs `main` in this process: its code, stdout and stderr."""
+    monkeypatch.setenv("MICROBATCH_REDIS_URL", redis_url)
+
+    def call(*words: str) -> tuple[int, str, str]:
+        code = main(list(words))
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return call
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Client]:
+    with Client(redis_url) as client:
+        client.submit("echo", 0, job_id="first").cancel()  # the queue is known
+        yield client
+
+
+@pytest.fixture
+def worker(redis_url: str, tmp_path: Path) -> Iterator[Command]:
+    (tmp_path / "tasks.py").write_text(TASKS)
+    with Command("worker", "tasks:echo", redis_url=redis_url, here=tmp_path) as process:
+        process.wait_for("is ready: ")
+        yield process
+
+
+def status(run: Run) -> dict[str, Any]:
+    code, out, _ = run("status", "echo", "--json")
+    assert code == 0
+    row: dict[str, Any]
+    (row,) = json.loads(out)
+    return row
+
+
+def until(holds: Callable[[], bool]) -> None:
+    ends_s = time.monotonic() + LIMIT_S
+    while not holds():
+        assert time.monotonic() < ends_s
+        time.sleep(0.02)
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_paused_queue_keeps_its_jobs_until_it_is_resumed(run: Run, client: Client) -> None:
+    code, out, err = run("queue", "pause", "echo")
+    assert (code, err) == (0, "")
+    assert out.startswith("echo: paused since ")
+    jobs = client.submit_many("echo", range(50))
+    row = status(run)
+    assert (row["waiting"], row["running"]) == (50, 0)
+    assert "@" in row["paused"]["who"]
+    assert "paused since" in run("status")[1]
+
+    assert run("queue", "resume", "echo")[:2] == (0, "echo: open\n")
+    assert [job.result(timeout_s=LIMIT_S) for job in jobs] == list(range(50))
+    assert status(run)["paused"] is None
+
+
+def test_a_drain_refuses_submits_and_waits_until_the_queue_is_empty(
+    run: Run, client: Client, redis_url: str, tmp_path: Path
+) -> None:
+    jobs = client.submit_many("echo", range(5))
+    assert run("queue", "drain", "echo", "--wait", "--timeout-s", "0.3")[0] == 4
+    with pytest.raises(QueueDraining, match="microbatch queue resume echo"):
+        client.submit("echo", 1)
+    with pytest.raises(QueueDraining):
+        client.submit_many("echo", [1, 2])
+    code, _, err = run("submit", "echo", "1")
+    assert (code, err.count("\n")) == (1, 1)
+
+    (tmp_path / "tasks.py").write_text(TASKS)
+    with Command("worker", "tasks:echo", redis_url=redis_url, here=tmp_path):
+        code, out, _ = run("queue", "drain", "echo", "--wait", "--timeout-s", str(LIMIT_S))
+    assert code == 0
+    assert out.endswith(", empty\n")
+    assert [job.result(timeout_s=LIMIT_S) for job in jobs] == list(range(5))
+    run("queue", "resume", "echo")
+    client.submit("echo", 1)
+
+
+def test_a_purge_ends_every_waiting_job_and_nobody_waits_for_ever(run: Run, client: Client) -> None:
+    jobs = [*client.submit_many("echo", range(600)), client.submit("echo", 1, delay_s=600)]
+    code, out, _ = run("queue", "purge", "echo", "--yes")
+    assert (code, out) == (0, "echo: cancelled 601 jobs\n")
+    for job in (jobs[0], jobs[599], jobs[600]):
+        with pytest.raises(JobCancelled):
+            job.result(timeout_s=5)
+    assert json.loads(run("queue", "purge", "echo", "--json")[1]) == {"queue": "echo", "cancelled": 0}
+
+
+def test_limits_are_heeded_by_a_worker_that_runs_and_by_producers(
+    run: Run, client: Client, redis_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "tasks.py").write_text(SLOWLY)
+    with Command("worker", "tasks:sizes", redis_url=redis_url, here=tmp_path) as worker:
+        worker.wait_for("is ready: ")
+        code, out, _ = run("queue", "limits", "echo", "max_batch_size=3", "max_queue_length=7", "--json")
+        assert code == 0
+        assert json.loads(out)["limits"] == {"max_batch_size": "3", "max_queue_length": "7"}
+        worker.wait_for("an operator says max_batch_size=3")
+        run("queue", "pause", "echo")
+        jobs = client.submit_many("echo", range(7))
+        with pytest.raises(QueueFull):
+            client.submit("echo", 8)
+        run("queue", "resume", "echo")
+        assert sorted(job.result(timeout_s=LIMIT_S) for job in jobs) == [1, 3, 3, 3, 3, 3, 3]
+        assert status(run)["max_batch_size"] == 3
+        table = run("queue", "limits", "echo", "max_batch_size=", "max_queue_length=")[1]
+        assert table.split() == ["LIMIT", "VALUE", "SAID", "BY", "max_batch_size", "2", "worker",
+                                 "max_wait_ms", "0", "worker"]  # fmt: skip
+        worker.wait_for("own limits hold again")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("pause", "nowhere"), 3),
+        (("pause", "echo", "x=1"), 2),
+        (("pause", "echo", "--wait"), 2),
+        (("drain", "echo", "--timeout-s", "1"), 2),
+        (("limits", "echo", "max_batch_size"), 2),
+        (("limits", "echo", "max_batch_size=0"), 2),
+        (("limits", "echo", "max_batch_size=2.5"), 2),
+        (("limits", "echo", "weight=2"), 2),
+        (("limits", "echo", "max_batch_size@k=2"), 2),
+        (("limits", "echo", "size=2"), 2),
+        (("explode", "echo"), 2),
+        (("pause", "no queue"), 2),
+    ],
+)
+@pytest.mark.usefixtures("client")
+def test_wrong_usage_is_told_in_one_line(run: Run, words: tuple[str, ...], code: int) -> None:
+    done, out, err = run("queue", *words)
+    assert (done, out, err.count("\n")) == (code, "", 1)
