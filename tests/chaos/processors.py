@@ -24,11 +24,13 @@ __all__ = [
     "hangs_once_in_a_thread",
     "kills_its_worker",
     "raises_or_kills",
+    "slow_once",
     "terminates_its_own_thread",
 ]
 
 QUEUE = "chaos"
 HANG_S = 120.0
+SLOW_S = 4.0
 
 
 every_second = Schedule("tick", queue=QUEUE, every_s=1, payload={"n": 1, "ms": 300}, missed="run_all")
@@ -59,6 +61,14 @@ async def hangs_once(batch: Batch[Any]) -> list[str]:
     """Never ends where a job is on its first run."""
     if _is_first_run(batch):
         await asyncio.sleep(HANG_S)
+    return _answers(batch)
+
+
+@batch_processor(queue=QUEUE)
+async def slow_once(batch: Batch[Any]) -> list[str]:
+    """Long enough to be frozen meanwhile where a job is on its first run; at once after that."""
+    if _is_first_run(batch):
+        await asyncio.sleep(SLOW_S)
     return _answers(batch)
 
 

@@ -72,9 +72,9 @@ def test_a_job_that_kills_its_workers_fails_alone_after_a_bounded_number_of_deat
 def test_a_worker_that_was_frozen_past_the_limit_writes_nothing_when_it_thaws(
     desk: Desk, tmp_path: Path
 ) -> None:
-    with Fleet(desk, tmp_path, "digests", max_wait_ms=0) as fleet:
+    with Fleet(desk, tmp_path, "slow_once", max_wait_ms=0) as fleet:
         frozen = fleet.start().ready()
-        ids = desk.submit({"n": 1, "ms": 400}, {"n": 2, "ms": 400})
+        ids = desk.submit(1, 2)
         wait_until(lambda: desk.status().running == 2)
         frozen.stop()
         fleet.start().ready()
@@ -85,13 +85,13 @@ def test_a_worker_that_was_frozen_past_the_limit_writes_nothing_when_it_thaws(
         wait_until(
             lambda: frozen.log.count("it moved to another worker") + frozen.log.count("it is final") == 2
         )
-        more = desk.submit(*[{"n": n, "ms": 0} for n in range(20)])  # and it is a good worker again
+        more = desk.submit(*range(20))  # and it is a good worker again
         wait_until(lambda: desk.are_final(more))
         wait_until(desk.is_clean)
 
     assert [desk.record(job) for job in ids] == records
     assert {record["attempt"] for record in records} == {b"2"}
-    assert [desk.result(ids[0]), desk.result(ids[1])] == [digest({"n": n, "ms": 400}) for n in (1, 2)]
+    assert [desk.result(ids[0]), desk.result(ids[1])] == [digest(1), digest(2)]
 
 
 def test_a_freeze_shorter_than_the_limit_costs_nobody_a_second_run(desk: Desk, tmp_path: Path) -> None:

@@ -173,8 +173,8 @@ class Bench:
             settle(self.keys, facts, outcomes, ttl_ms=ttl_ms, dead_max_length=DEAD_MAX_LENGTH, close=close)
         )
 
-    async def release(self, batch: str, worker: str = "w1", *, ran: bool = False) -> Released:
-        return await self.run(release(self.keys, worker, batch, ran=ran))
+    async def release(self, batch: str, worker: str = "w1", *, ran: bool = False, **to: Any) -> Released:
+        return await self.run(release(self.keys, worker, batch, ran=ran, **to))
 
     async def takeover(self, dead: str, by: str = "w9", *, max_crashes: int = 2) -> TakenOver:
         return await self.run(

@@ -30,6 +30,19 @@ async def test_a_run_that_had_begun_counts_as_an_attempt(bench: Bench) -> None:
         await bench.release("b2")
 
 
+async def test_a_death_of_the_process_that_ran_one_job_counts_against_it_and_a_hand_back_does_not(
+    bench: Bench,
+) -> None:
+    await bench.submit("a")
+    for is_crash, crashes in ((True, 1), (False, 1), (True, 2)):
+        await bench.take("b1")
+        assert await bench.release("b1", ran=True, lane="solo", is_crash=is_crash) == Released(1, 0)
+        assert await bench.lengths() == {"solo": 1}
+        (entry,) = await bench.take("b2")
+        assert entry.crashes == crashes
+        await bench.release("b2")
+
+
 async def test_the_record_names_the_new_entry(bench: Bench) -> None:
     await bench.submit("a")
     await bench.take("b1")

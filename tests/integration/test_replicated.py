@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import redis
 from tests.chaos.kit import Recorder, quick
 from tests.topologies import Sentinels, sentinels_of
 
 from microbatch.common.keys import QueueKeys
+from microbatch.console.main import main
 from microbatch.producer import (
     AsyncClient,
     AsyncJobHandle,
@@ -144,3 +146,24 @@ async def test_no_replicated_job_is_lost_with_the_primary(site: Sentinels) -> No
         assert {type(outcome) for outcome in outcomes} == {NotReplicated}
         async with Worker([Recorder("safe")], settings=quick(site.url, command_timeout_s=20.0)):
             assert [await job.result(timeout_s=20) for _, job in jobs] == [number for number, _ in jobs]
+
+
+def test_the_command_says_that_a_job_is_accepted_and_not_replicated(
+    redis_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (
+        "submit",
+        "safe",
+        "1",
+        "--job-id",
+        "alone",
+        "--durability",
+        "replicated",
+        "--redis-url",
+        redis_url,
+    )
+    code, shown = main(words), capsys.readouterr()
+    assert (code, shown.out) == (4, "")
+    assert "job safe/alone was accepted, but 0 of 1 replica" in shown.err
+    with redis.Redis.from_url(redis_url) as database:
+        assert database.hget(KEYS.job("alone"), "state") == b"queued"

@@ -145,7 +145,10 @@ def translated(error: BaseException, where: str) -> MicrobatchError:
     ):
         return AuthenticationFailed(f"Redis at {where} refused: {words}")
     if isinstance(error, OutOfMemoryError) or "OOM command not allowed" in words:
-        return ServerFull(f"Redis at {where} is out of memory (maxmemory); nothing was accepted")
+        return ServerFull(
+            f"Redis at {where} is out of memory (maxmemory) and refused this; an earlier attempt whose "
+            "reply was lost may have been accepted: submit again with the same job_id"
+        )
     if isinstance(error, MovedError) and "+cluster" not in where:
         return ServerError(f"Redis at {where} is a node of a cluster: use redis+cluster://host:port")
     if isinstance(error, ResponseError) and verdict(error) is Verdict.REFUSE:

@@ -87,6 +87,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cost", metavar="N", type=int, help="what the job takes, for budgets and limits (default: 1)"
     )
     parser.add_argument("--batch-key", metavar="KEY", help="only jobs of one key share a batch")
+    parser.add_argument(
+        "--durability",
+        choices=("fast", "replicated"),
+        default="fast",
+        help="replicated: accepted only once the replicas have the job, too (default: fast)",
+    )
     parser.add_argument("--file", metavar="FILE", help="a file with one JSON payload a line; - is stdin")
     parser.add_argument("--output", metavar="FILE", help="where the answers go; - is stdout (default)")
 
@@ -134,6 +140,7 @@ def _options(arguments: argparse.Namespace) -> SubmitOptions:
         "priority": arguments.priority,
         "batch_key": arguments.batch_key,
         "cost": arguments.cost,
+        "durability": arguments.durability,
     }
 
 

@@ -95,12 +95,19 @@ class Producer:
         while not self.leaving.is_set():
             for _ in range(chance.randrange(1, most)):
                 await self._room.acquire()
+                if self.leaving.is_set():
+                    break
                 self._number += 1
                 self._spawn(self._submit(task(self._seed, self._generation, self._number), chance.random()))
             self._journal.count_tasks()
             await asyncio.sleep(BURST_S)
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSED_S)
+
+    def leave(self) -> None:
+        """Submit nothing more; also where there is no room and `run` waits for some."""
+        self.leaving.set()
+        self._room.release()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         running = asyncio.create_task(work)
@@ -170,7 +177,7 @@ async def _main(seed: int, rate_hz: float) -> None:
     journal = Journal(Path(os.environ[FOLDER_VARIABLE]), "producer")
     async with await opened_client() as client:
         producer = Producer(client, journal, seed)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, producer.leaving.set)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, producer.leave)
         await producer.run(rate_hz)
 
 

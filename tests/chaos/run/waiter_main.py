@@ -48,12 +48,19 @@ async def _main() -> None:
     folder = Path(os.environ[FOLDER_VARIABLE])
     journal, tail, room = Journal(folder, "waiter"), Tail(folder), asyncio.Semaphore(OPEN_LIMIT)
     leaving = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, leaving.set)
+
+    def leave() -> None:
+        leaving.set()
+        room.release()  # whoever waits for room must see it
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, leave)
     waits: set[asyncio.Task[None]] = set()
     async with await opened_client() as client:
         while not leaving.is_set():
             for job_id in tail.more()[::EVERY]:
                 await room.acquire()
+                if leaving.is_set():
+                    break
                 wait = asyncio.create_task(await_outcome(client.job(job_id), journal))
                 waits.add(wait)
                 wait.add_done_callback(waits.discard)
