@@ -20,14 +20,17 @@ def leaked_keys(url: str) -> list[str]:
     A record of a job that is not final is no leak while its entry is there.
     """
     leaks = []
-    with redis.Redis.from_url(url, protocol=2, decode_responses=True) as client:
+    with (
+        redis.Redis.from_url(url, protocol=2, decode_responses=True) as client,
+        redis.Redis.from_url(url, protocol=2) as raw,  # payloads are bytes
+    ):
         for key in client.scan_iter("mb:*"):
             if key == KNOWN_QUEUES or _PERMANENT.match(key) or client.ttl(key) >= 0:
                 continue
             if ":job:" in key and client.type(key) == "hash":
                 lane, _, entry_id = (client.hget(key, "entry") or "").partition(":")
                 prefix = key.partition(":job:")[0]
-                if entry_id and client.xrange(f"{prefix}:lane:{lane}", entry_id, entry_id):
+                if entry_id and raw.xrange(f"{prefix}:lane:{lane}", entry_id, entry_id):
                     continue
             leaks.append(key)
     return sorted(leaks)

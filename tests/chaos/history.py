@@ -13,9 +13,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-__all__ = ["Event", "Outcome", "Verdict", "Wanted", "What", "judge"]
+__all__ = ["Event", "Outcome", "Verdict", "Wanted", "What", "Window", "judge"]
+
+PENDING_S = 3.0
+"""How long a submit may be under way."""
 
 
 class What(StrEnum):
@@ -26,7 +29,7 @@ class What(StrEnum):
     ACCEPTED = "accepted"
     """Its submit returned."""
     UNKNOWN = "unknown"
-    """Its submit got no answer."""
+    """Its submit got no answer, or not that of the replicas."""
     REFUSED = "refused"
     """Its submit was told that it was not accepted."""
     BEGAN = "began"
@@ -62,6 +65,22 @@ class Event:
     job: str
     by: str = ""
     outcome: Outcome | None = None
+    at_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A failover: what was written from `began_s` on may be gone, and nobody heard of it after `ended_s`."""
+
+    began_s: float
+    ended_s: float
+
+    def holds(self, event: Event) -> bool:
+        return self.began_s <= event.at_s <= self.ended_s
+
+    def may_undo(self, submit: Event) -> bool:
+        """Whether a submit that was not answered may have reached the old primary only."""
+        return self.began_s - PENDING_S <= submit.at_s <= self.ended_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +103,7 @@ class Verdict:
         unexpected: Nobody submitted it, or its submit was refused, and yet it ran or ended.
         wrong: An ending that is not right for this job.
         recovered: No problem: submits without an answer whose jobs ended all the same.
+        undone: No problem: submits without an answer whose jobs were lost with a primary.
         accepted: How many jobs were.
     """
 
@@ -94,6 +114,7 @@ class Verdict:
     unexpected: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     recovered: list[str] = field(default_factory=list)
+    undone: list[str] = field(default_factory=list)
     accepted: int = 0
 
     @property
@@ -103,35 +124,61 @@ class Verdict:
         return {kind: getattr(self, kind) for kind in kinds if getattr(self, kind)}
 
 
-def judge(wanted: Mapping[str, Wanted], events: Iterable[Event]) -> Verdict:
-    """Judge a history; the order of its events does not matter.
+def judge(wanted: Mapping[str, Wanted], events: Iterable[Event], failovers: Sequence[Window] = ()) -> Verdict:
+    """Judge a history; without failovers the order of its events does not matter.
 
     Args:
         wanted: What may become of each job that anybody meant to submit.
         events: All that was seen.
+        failovers: What was known within one of these windows need not be true after it. A job that was
+            accepted is not to be lost all the same.
     """
+    events = list(events)
     fates: dict[str, set[What]] = defaultdict(set)
-    outcomes: dict[str, dict[Outcome, What]] = defaultdict(dict)
-    announced: Counter[tuple[str, str]] = Counter()
+    adrift: set[str] = set()
     for event in events:
         fates[event.job].add(event.what)
+        if event.what in {What.SUBMITTED, What.UNKNOWN} and any(each.may_undo(event) for each in failovers):
+            adrift.add(event.job)
+
+    verdict = Verdict()
+    for history in _histories(events, failovers):
+        _judge_history(history, verdict)
+    for job, fate in fates.items():
+        _judge_fate(job, fate, verdict, is_adrift=job in adrift)
+    for job, outcome in dict.fromkeys((event.job, event.outcome) for event in events):
+        if job in wanted and outcome is not None:
+            _judge_outcome(job, wanted[job], outcome, verdict)
+    return verdict
+
+
+def _histories(events: Sequence[Event], failovers: Sequence[Window]) -> Iterator[list[Event]]:
+    """Those that have to be consistent in themselves: what lasted, and each lost primary's last words."""
+    lasting = [event for event in events if not any(each.holds(event) for each in failovers)]
+    yield lasting
+    for window in failovers:
+        before = [event for event in lasting if event.what is not What.FINAL and event.at_s < window.began_s]
+        yield before + [event for event in events if window.holds(event)]
+
+
+def _judge_history(history: Iterable[Event], verdict: Verdict) -> None:
+    outcomes: dict[str, dict[Outcome, What]] = defaultdict(dict)
+    announced: Counter[tuple[str, str]] = Counter()
+    for event in history:
         if event.what is What.TOLD:
             announced[event.by, event.job] += 1
         if event.outcome is not None:
             outcomes[event.job].setdefault(event.outcome, event.what)
-
-    verdict = Verdict()
     for (channel, job), count in announced.items():
         if count > 1:
             verdict.duplicated.append(f"{job} was announced {count} times on {channel}")
-    for job, fate in fates.items():
-        _judge_fate(job, fate, verdict)
-        if job in wanted:
-            _judge_outcomes(job, wanted[job], outcomes[job], verdict)
-    return verdict
+    for job, known in outcomes.items():
+        if len(known) > 1:
+            sightings = ", ".join(f"{what} {outcome}" for outcome, what in known.items())
+            verdict.overwritten.append(f"{job}: {sightings}")
 
 
-def _judge_fate(job: str, fate: set[What], verdict: Verdict) -> None:
+def _judge_fate(job: str, fate: set[What], verdict: Verdict, *, is_adrift: bool) -> None:
     is_alive = bool(fate & {What.BEGAN, What.SEEN, What.TOLD, What.FINAL})
     if What.ACCEPTED in fate:
         verdict.accepted += 1
@@ -143,19 +190,17 @@ def _judge_fate(job: str, fate: set[What], verdict: Verdict) -> None:
         verdict.unexpected.append(f"{job} was refused: {_listed(fate)}")
     elif What.FINAL in fate:
         verdict.recovered.append(job)
-    elif fate & {What.BEGAN, What.SEEN, What.TOLD}:
+    elif is_alive and is_adrift:
+        verdict.undone.append(job)
+    elif is_alive:
         verdict.lost.append(f"{job} was in the queue and has no outcome: {_listed(fate)}")
 
 
-def _judge_outcomes(job: str, wanted: Wanted, outcomes: dict[Outcome, What], verdict: Verdict) -> None:
-    if len(outcomes) > 1:
-        sightings = ", ".join(f"{what} {outcome}" for outcome, what in outcomes.items())
-        verdict.overwritten.append(f"{job}: {sightings}")
-    for outcome in outcomes:
-        if outcome.state == "succeeded" and outcome.value != wanted.result:
-            verdict.crossed.append(f"{job} has {outcome.value!r}, and not {wanted.result!r}")
-        elif outcome.ending not in wanted.endings:
-            verdict.wrong.append(f"{job} is {outcome}, and may be {sorted(wanted.endings)}")
+def _judge_outcome(job: str, wanted: Wanted, outcome: Outcome, verdict: Verdict) -> None:
+    if outcome.state == "succeeded" and outcome.value != wanted.result:
+        verdict.crossed.append(f"{job} has {outcome.value!r}, and not {wanted.result!r}")
+    elif outcome.ending not in wanted.endings:
+        verdict.wrong.append(f"{job} is {outcome}, and may be {sorted(wanted.endings)}")
 
 
 def _listed(fate: set[What]) -> str:

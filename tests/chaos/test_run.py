@@ -12,20 +12,26 @@ from tests.chaos.run.schedule import Faults, schedule
 if TYPE_CHECKING:
     from pathlib import Path
 
-SECONDS = 30.0
-"""For each of two seeds: a minute of harm in all."""
+SECONDS = 20.0
+"""For each of three runs: a minute of harm in all."""
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_whatever_happens_every_job_ends_once_and_rightly(seed: int, tmp_path: Path) -> None:
-    arena, found = await run_chaos(Terms(seed, SECONDS), tmp_path)
+@pytest.mark.parametrize(("seed", "failover"), [(1, False), (2, False), (1, True)])
+async def test_whatever_happens_every_job_ends_once_and_rightly(
+    seed: int,
+    failover: bool,  # noqa: FBT001 - a parameter
+    tmp_path: Path,
+) -> None:
+    arena, found = await run_chaos(Terms(seed, SECONDS, faults=Faults(failover=failover)), tmp_path)
 
-    print(f"again: make chaos SEED={seed} SECONDS={SECONDS:g}\n{table(arena, found)}")  # noqa: T201 - shown on failure
+    more = " ARGS=--failover" if failover else ""
+    print(f"again: make chaos SEED={seed} SECONDS={SECONDS:g}{more}\n{table(arena, found)}")  # noqa: T201 - shown on failure
     assert found.verdict.violations == {}
     assert found.odd == []
     assert found.verdict.accepted > 20 * SECONDS
     assert sum(arena.nemeses.done.values()) > SECONDS / 2
+    assert bool(arena.nemeses.failovers) is failover
 
 
 def test_the_same_seed_is_the_same_schedule_and_another_one_is_not() -> None:

@@ -27,6 +27,9 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=60.0, help="how long harm is done (60)")
     parser.add_argument("--rate-hz", type=float, default=120.0, help="jobs a second (120)")
     parser.add_argument("--only", default="", help="names of faults, separated by commas; by default all")
+    parser.add_argument(
+        "--failover", action="store_true", help="lose primaries for good; submits are replicated then"
+    )
     parser.add_argument("--engine", type=Path, help="the server's program; by default the one that is found")
     parser.add_argument("--keep", action="store_true", help="keep the evidence of a good run too")
     parser.add_argument("--plan", action="store_true", help="print the schedule and do nothing")
@@ -37,7 +40,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run once; the exit code says whether every guarantee held."""
     given = _arguments(words)
     seed = random.SystemRandom().randrange(1, 10**6) if given.seed is None else given.seed
-    faults = Faults(frozenset(filter(None, given.only.split(","))))
+    faults = Faults(frozenset(filter(None, given.only.split(","))), failover=given.failover)
     if given.plan:
         print(*schedule(seed, given.seconds, faults), sep="\n")
         return GOOD
@@ -49,7 +52,8 @@ def main(words: Sequence[str] | None = None) -> int:
     if found.is_good and not given.keep:
         shutil.rmtree(folder)
     elif not found.is_good:
-        print(f"again: make chaos SEED={seed} SECONDS={given.seconds:g}; evidence is kept in {folder}")
+        more = " ARGS=--failover" if given.failover else ""
+        print(f"again: make chaos SEED={seed} SECONDS={given.seconds:g}{more}; evidence is kept in {folder}")
     return GOOD if found.is_good else BAD
 
 

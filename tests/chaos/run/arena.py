@@ -14,17 +14,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import redis.asyncio as aioredis
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
+from redis.exceptions import ConnectionError  # noqa: A004 - redis-py's own
 from tests.chaos.link import Link
 from tests.chaos.run.journal import FOLDER_VARIABLE, Journal, read_journals
 from tests.chaos.run.nemeses import Nemeses
 from tests.chaos.run.observer import Observer
+from tests.chaos.run.producer_main import DURABILITY_VARIABLE
 from tests.chaos.run.reckoning import Reckoning, reckon
 from tests.chaos.run.schedule import LIMIT_S, WORKERS, Faults, schedule
+from tests.chaos.run.site import Site, site_at
 from tests.chaos.run.unit import Unit
 from tests.chaos.run.workload import QUEUES, Landed
 from tests.leaks import leaked_keys
 
-from microbatch.common.embedded import EmbeddedServer
 from microbatch.common.stopping import stop
 
 if TYPE_CHECKING:
@@ -79,17 +83,21 @@ class Terms:
 class Arena:
     """What is running."""
 
-    def __init__(self, terms: Terms, folder: Path, server: EmbeddedServer, links: dict[str, Link]) -> None:
+    def __init__(
+        self, terms: Terms, folder: Path, site: Site, links: dict[str, Link], admin_url: str
+    ) -> None:
         self.terms = terms
         self.folder = folder
-        self.server = server
+        self.site = site
         self.links = links
         self.units = {
             name: Unit(name, _command(name, terms), _environment(terms, link, folder), folder)
             for name, link in links.items()
         }
-        self.admin: Any = aioredis.Redis.from_url(server.url, protocol=2)
-        self.nemeses = Nemeses(server, self.admin, self.units, links)
+        self.admin: Any = aioredis.Redis.from_url(
+            admin_url, protocol=2, retry=Retry(ConstantBackoff(0.05), 40), retry_on_error=[ConnectionError]
+        )
+        self.nemeses = Nemeses(site, self.admin, self.units, links)
         self.observer = Observer(self.admin, Journal(folder, "observer"))
         self.problems: list[str] = []
         self._began_s = time.monotonic()
@@ -148,10 +156,10 @@ class Arena:
         lines = list(read_journals(self.folder))
         records = await self.observer.records({line.job for line in lines if line.what == "submitted"})
         ends = [end for unit in self.units.values() for end in unit.ends]
-        found = reckon(self.terms.seed, lines, records, ends, self.terms.landed)
+        found = reckon(self.terms.seed, lines, records, ends, self.terms.landed, self.nemeses.failovers)
         found.odd += self.problems
         found.odd += [
-            f"left in Redis: {key}" for key in await asyncio.to_thread(leaked_keys, self.server.url)
+            f"left in Redis: {key}" for key in await asyncio.to_thread(leaked_keys, self.site.primary.url)
         ]
         found.odd += _breakages(self.folder)
         for end in ends:
@@ -180,6 +188,8 @@ def _environment(terms: Terms, link: Link, folder: Path) -> dict[str, str]:
     }
     if terms.gentle:
         settings["CHAOS_GENTLE"] = "1"
+    if terms.faults.failover:
+        settings[DURABILITY_VARIABLE] = "replicated"
     return clean | settings | {"MICROBATCH_REDIS_URL": link.url, FOLDER_VARIABLE: str(folder)}
 
 
@@ -196,20 +206,24 @@ def _breakages(folder: Path) -> list[str]:
 @contextlib.asynccontextmanager
 async def arena_at(terms: Terms, folder: Path) -> AsyncIterator[Arena]:
     """Everything that a run needs, in that folder."""
-    always = ("--appendfsync", "always")
-    with EmbeddedServer(folder / "data", program=terms.program, extra_args=always) as server:
-        socket = server.url.removeprefix("unix://").partition("?")[0]
-        async with contextlib.AsyncExitStack() as stack:
-            names = (*(f"worker-{number}" for number in range(WORKERS)), "producer", "waiter")
-            links = {name: await stack.enter_async_context(Link(socket)) for name in names}
-            arena = Arena(terms, folder, server, links)
-            tasks = [asyncio.create_task(unit.keep()) for unit in arena.units.values()]
-            tasks.append(asyncio.create_task(arena.observer.listen()))
-            try:
-                yield arena
-            finally:
-                await stop(*tasks)
-                await arena.close()
+    async with contextlib.AsyncExitStack() as stack:
+        allowed = terms.faults.failover
+        site = await stack.enter_async_context(site_at(folder, terms.program, replicated=allowed))
+        names = (*(f"worker-{number}" for number in range(WORKERS)), "producer", "waiter")
+        links = {name: await stack.enter_async_context(Link(site.socket)) for name in names}
+        site.links += links.values()
+        admin_url = site.primary.url
+        if allowed:  # then the primary's address changes, and whoever looks on has to follow
+            site.links.append(await stack.enter_async_context(Link(site.socket, parsed=False)))
+            admin_url = site.links[-1].url
+        arena = Arena(terms, folder, site, links, admin_url)
+        tasks = [asyncio.create_task(unit.keep()) for unit in arena.units.values()]
+        tasks.append(asyncio.create_task(arena.observer.listen()))
+        try:
+            yield arena
+        finally:
+            await stop(*tasks)
+            await arena.close()
 
 
 async def run_chaos(terms: Terms, folder: Path) -> tuple[Arena, Reckoning]:

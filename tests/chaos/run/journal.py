@@ -38,7 +38,9 @@ class Line:
     outcome: Outcome | None
 
     def event(self) -> Event | None:
-        return None if self.what == ODD else Event(What(self.what), self.job, self.by, self.outcome)
+        return (
+            None if self.what == ODD else Event(What(self.what), self.job, self.by, self.outcome, self.at_s)
+        )
 
 
 class Journal:

@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 import redis.exceptions
 from tests.chaos.link import Direction, Trap, calls_of
+from tests.chaos.run.site import NotInSync
 
 from microbatch.common.scripts.script import load
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
+    from tests.chaos.history import Window
     from tests.chaos.link import Link
     from tests.chaos.run.schedule import Deed
+    from tests.chaos.run.site import Site
     from tests.chaos.run.unit import Unit
-
-    from microbatch.common.embedded import EmbeddedServer
 
 __all__ = ["Missed", "Nemeses"]
 
@@ -40,19 +41,18 @@ class Nemeses:
     """Does harm.
 
     Args:
-        server: To be killed.
-        admin: A client of it that passes no link.
+        site: Its servers are killed.
+        admin: A client of its primary that passes no link.
         units: To be killed, frozen and told to leave.
         links: One for each unit.
     """
 
-    def __init__(
-        self, server: EmbeddedServer, admin: Any, units: Mapping[str, Unit], links: Mapping[str, Link]
-    ) -> None:
+    def __init__(self, site: Site, admin: Any, units: Mapping[str, Unit], links: Mapping[str, Link]) -> None:
         self.done: Counter[str] = Counter()
         self.missed: Counter[str] = Counter()
         self.outages: list[tuple[float, float]] = []
-        self._server = server
+        self.failovers: list[Window] = []
+        self._site = site
         self._admin = admin
         self._units = units
         self._links = links
@@ -75,13 +75,14 @@ class Nemeses:
             "lose": self._lose,
             "server kill": self._server_kill,
             "memory": self._memory,
+            "failover": self._failover,
         }
 
     async def do(self, deed: Deed) -> str:
         """Do it, wait until it is over, and say what came of it."""
         try:
             await self._deeds[deed.name](deed)
-        except (Missed, redis.exceptions.RedisError, OSError) as error:
+        except (Missed, NotInSync, redis.exceptions.RedisError, OSError) as error:
             self.missed[deed.name] += 1
             return f"missed: {error or type(error).__name__}"
         self.done[deed.name] += 1
@@ -95,7 +96,7 @@ class Nemeses:
             if unit.is_frozen:
                 unit.send(signal.SIGCONT)
         async with self._at_server:
-            await asyncio.to_thread(self._server.start)
+            await asyncio.to_thread(self._site.primary.start)
             await self._admin.config_set("maxmemory", 0)
 
     # --- processes ---------------------------------------------------------------------------------
@@ -179,16 +180,22 @@ class Nemeses:
         if self._at_server.locked():
             raise Missed("the server has other troubles")
         async with self._at_server:
-            killed, began_s = self._server.pid, time.time()
+            killed, began_s = self._site.primary.pid, time.time()
             os.kill(killed, signal.SIGKILL)
             await asyncio.sleep(deed.lasts_s)
             async with asyncio.timeout(DOWN_S):
                 while True:
                     # Its guardian may need a moment to see it; until then there is nothing to start anew.
-                    await asyncio.to_thread(self._server.start)
-                    if self._server.pid != killed:
+                    await asyncio.to_thread(self._site.primary.start)
+                    if self._site.primary.pid != killed:
                         break
             self.outages.append((began_s, time.time()))
+
+    async def _failover(self, deed: Deed) -> None:
+        if self._at_server.locked():
+            raise Missed("the server has other troubles")
+        async with self._at_server:
+            self.failovers.append(await self._site.failover(deed.lasts_s))
 
     async def _memory(self, deed: Deed) -> None:
         if self._at_server.locked():

@@ -12,7 +12,7 @@ import random
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from tests.chaos.history import Outcome, What
 from tests.chaos.run.journal import FOLDER_VARIABLE, Journal
@@ -28,6 +28,7 @@ from microbatch.producer import (
     JobError,
     JobFailed,
     MicrobatchError,
+    NotReplicated,
     QueueFull,
     ResultNotFound,
     ResultTimeout,
@@ -47,6 +48,8 @@ RESULT_S = 180.0
 PAUSE_S = 0.2
 CLOSED_S = 3.0
 LATEST_CANCEL_S = 0.2
+DURABILITY_VARIABLE = "CHAOS_DURABILITY"
+"""What is asked for with every submit."""
 
 
 async def await_outcome(job: AsyncJobHandle, journal: Journal) -> None:
@@ -85,6 +88,7 @@ class Producer:
         self._seed = seed
         self._generation = int(os.environ[GENERATION_VARIABLE])
         self._number = 0
+        self._durability = cast("Any", os.environ.get(DURABILITY_VARIABLE, "fast"))
         self._room = asyncio.Semaphore(OPEN_LIMIT)
         self._tasks: set[asyncio.Task[None]] = set()
         self.leaving = asyncio.Event()
@@ -127,9 +131,14 @@ class Producer:
         while not self.leaving.is_set():
             try:
                 job = await self._client.submit(
-                    one.queue, one.payload, job_id=one.local, timeout_s=timeout_s, **one.options
+                    one.queue,
+                    one.payload,
+                    job_id=one.local,
+                    timeout_s=timeout_s,
+                    durability=self._durability,
+                    **one.options,
                 )
-            except (ConnectionFailed, SubmitTimeout):
+            except (ConnectionFailed, SubmitTimeout, NotReplicated):
                 self._journal.note(What.UNKNOWN, one.job_id)
             except (QueueFull, ServerFull):
                 self._journal.note(What.REFUSED, one.job_id)

@@ -13,7 +13,7 @@ from tests.chaos.run.workload import task, wanted
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from tests.chaos.history import Outcome, Wanted
+    from tests.chaos.history import Outcome, Wanted, Window
     from tests.chaos.run.journal import Line
     from tests.chaos.run.unit import End
     from tests.chaos.run.workload import Landed
@@ -48,6 +48,7 @@ def reckon(
     records: Mapping[str, tuple[Outcome, float]],
     ends: Iterable[End],
     landed: Landed,
+    failovers: Sequence[Window] = (),
 ) -> Reckoning:
     """Judge a run.
 
@@ -57,11 +58,12 @@ def reckon(
         records: What the records say in the end, and since when.
         ends: How its processes ended.
         landed: What may be expected by now.
+        failovers: What may have been undone.
     """
     events = [event for line in lines if (event := line.event()) is not None]
     events += [Event(What.FINAL, job, outcome=outcome) for job, (outcome, _) in records.items()]
     submitted = {event.job for event in events if event.what is What.SUBMITTED}
-    verdict = judge({job: _wanted(seed, job, landed) for job in submitted}, events)
+    verdict = judge({job: _wanted(seed, job, landed) for job in submitted}, events, failovers)
     ends = list(ends)
     odd = [f"{line.by}: {line.job}" for line in lines if line.what == ODD]
     odd += [

@@ -25,6 +25,7 @@ def table(arena: Arena, found: Reckoning) -> str:
         ("jobs accepted", verdict.accepted),
         ("submits without an answer", happened["unknown"]),
         ("... whose jobs ran all the same", len(verdict.recovered)),
+        ("... whose jobs a failover undid", len(verdict.undone)),
         ("submits refused", happened["refused"]),
         ("runs begun", happened["began"]),
         ("outcomes seen / announced", f"{happened['seen']} / {happened['told']}"),

@@ -18,6 +18,7 @@ __all__ = ["WORKERS", "Deed", "Faults", "schedule"]
 WORKERS = 3
 FIRST_S = 2.0  # the fleet is up by then
 GAP_S = (0.1, 0.9)
+FAILOVER_WEIGHT = 5
 LIMIT_S = 2.0
 """The heartbeat limit of a chaos run."""
 
@@ -122,6 +123,10 @@ def _short_of_memory(chance: random.Random) -> _Choice:
     return "", chance.uniform(0.3, 2.0), ()
 
 
+def _failover(chance: random.Random) -> _Choice:
+    return "", chance.choice((0.0, 0.2, 1.0)), ()
+
+
 _MENU: dict[str, tuple[int, Callable[[random.Random], _Choice]]] = {
     "kill": (10, _worker),
     "freeze": (7, _freeze),
@@ -156,11 +161,11 @@ def schedule(seed: int, seconds: float, faults: Faults) -> list[Deed]:
     weights = [_MENU[name][0] for name in names]
     if faults.failover:
         names.append("failover")
-        weights.append(1)
+        weights.append(FAILOVER_WEIGHT)
     deeds, at_s = [], FIRST_S
     while at_s < seconds:
         name = chance.choices(names, weights)[0]
-        target, lasts_s, detail = _MENU[name][1](chance) if name in _MENU else _nothing(chance)
+        target, lasts_s, detail = _MENU[name][1](chance) if name in _MENU else _failover(chance)
         deeds.append(Deed(at_s, name, target, lasts_s, detail))
         at_s += chance.uniform(*GAP_S)
     return deeds

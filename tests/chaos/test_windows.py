@@ -1,0 +1,58 @@
+"""The judge of a failover: what a lost primary said last need not last; all else has to."""
+
+from __future__ import annotations
+
+import pytest
+from tests.chaos.history import Event, Outcome, Wanted, What, Window, judge
+from tests.chaos.run.schedule import Faults, schedule
+
+FAILOVER = Window(100.0, 102.0)
+RIGHT, OTHER = Outcome("succeeded", "digest"), Outcome("cancelled", None)
+WANTED = {"j": Wanted("digest", frozenset({"succeeded", "cancelled"}))}
+SUBMITTED = Event(What.SUBMITTED, "j", at_s=50.0)
+ACCEPTED = Event(What.ACCEPTED, "j", at_s=51.0)
+FINAL = Event(What.FINAL, "j", outcome=RIGHT)
+
+
+def told(at_s: float, outcome: Outcome = RIGHT) -> Event:
+    return Event(What.TOLD, "j", "channel", outcome, at_s)
+
+
+def kinds(*events: Event) -> set[str]:
+    return set(judge(WANTED, events, [FAILOVER]).violations)
+
+
+def test_a_result_of_the_last_moments_may_be_made_again() -> None:
+    assert kinds(SUBMITTED, ACCEPTED, told(101), told(103), FINAL) == set()
+    assert kinds(SUBMITTED, ACCEPTED, told(101, OTHER), told(103), FINAL) == set()
+
+
+@pytest.mark.parametrize(("first", "second"), [(98, 103), (98, 101), (100.5, 101), (103, 104), (98, 99)])
+def test_a_result_that_the_replica_had_may_not_and_no_primary_contradicts_itself(
+    first: float, second: float
+) -> None:
+    assert kinds(SUBMITTED, ACCEPTED, told(first), told(second), FINAL) == {"duplicated"}
+    assert "overwritten" in kinds(SUBMITTED, ACCEPTED, told(first, OTHER), told(second), FINAL)
+
+
+def test_an_accepted_job_is_not_to_be_lost_whenever_it_was_submitted() -> None:
+    late = [Event(What.SUBMITTED, "j", at_s=100.5), Event(What.ACCEPTED, "j", at_s=101.0)]
+    assert kinds(*late) == {"lost"}
+    assert kinds(SUBMITTED, ACCEPTED, told(101)) == {"lost"}
+
+
+def test_a_submit_without_an_answer_is_undone_only_where_a_primary_died_meanwhile() -> None:
+    began = Event(What.BEGAN, "j", "w", at_s=101.0)
+    assert kinds(SUBMITTED, Event(What.UNKNOWN, "j", at_s=52.0), began) == {"lost"}
+    verdict = judge(WANTED, [Event(What.SUBMITTED, "j", at_s=99.0), began], [FAILOVER])
+    assert (verdict.violations, verdict.undone) == ({}, ["j"])
+
+
+def test_a_wrong_result_is_wrong_also_in_the_last_moments() -> None:
+    crossed = told(101, Outcome("succeeded", "of another job"))
+    assert kinds(SUBMITTED, ACCEPTED, crossed, FINAL) == {"crossed"}
+
+
+def test_failovers_come_only_where_they_are_asked_for() -> None:
+    assert "failover" not in {deed.name for deed in schedule(7, 3600, Faults())}
+    assert "failover" in {deed.name for deed in schedule(7, 60, Faults(failover=True))}
