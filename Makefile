@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SOURCES := common producer worker console tests examples benchmarks
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz compat chaos soak lint format types bench clean
+.PHONY: help setup demo test fuzz compat chaos recovery soak lint format types bench clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ compat: $(VENV)/.setup ## this version beside another: RELEASE=0.1.0, or a wheel
 
 chaos: $(VENV)/.setup ## kill, freeze, cut and starve it by seed, then look for lost jobs [SEED=] [SECONDS=60]
 	@$(BIN)/python -m tests.chaos.run $(if $(SEED),--seed $(SEED)) --seconds $(or $(SECONDS),60) $(ARGS)
+
+recovery: $(VENV)/.setup ## kill workers that hold jobs: how soon are these done by another one?
+	@$(BIN)/python -m tests.chaos.run.recovery $(ARGS)
 
 soak: $(VENV)/.setup ## a steady load with deaths: does anything grow? [SECONDS=300]
 	@$(BIN)/python -m tests.chaos.run.soak --seconds $(or $(SECONDS),300) $(ARGS)

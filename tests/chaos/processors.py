@@ -17,6 +17,7 @@ from microbatch.worker import Batch, Schedule, batch_processor
 
 __all__ = [
     "QUEUE",
+    "answers_at_once",
     "blocks_the_loop_once",
     "digests",
     "every_second",
@@ -53,6 +54,12 @@ def _is_first_run(batch: Batch[Any]) -> bool:
 async def digests(batch: Batch[Any]) -> list[str]:
     """Takes as many milliseconds as its slowest payload says."""
     await asyncio.sleep(max(payload["ms"] for payload in batch.payloads) / 1000)
+    return _answers(batch)
+
+
+@batch_processor(queue=QUEUE)
+async def answers_at_once(batch: Batch[Any]) -> list[str]:
+    """What a good one does."""
     return _answers(batch)
 
 
