@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.chaos.history import Event, Outcome, Wanted, What, judge
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
+AT_LEISURE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no bug
 POISON = Wanted("never", frozenset({"failed:Poison"}))
 OTHER = Outcome("failed", "Other")
 
@@ -128,12 +129,14 @@ HARMS: dict[Callable[[Story, str], None], str] = {
 }
 
 
+@AT_LEISURE
 @given(good_stories())
 def test_a_history_in_which_every_guarantee_holds_has_no_problems(story: Story) -> None:
     assert story.kinds() == set()
 
 
 @pytest.mark.parametrize("harm", HARMS, ids=lambda harm: harm.__name__)
+@AT_LEISURE
 @given(story=good_stories(), chance=st.randoms(use_true_random=False))
 def test_one_harm_to_a_good_history_is_found_and_called_by_its_name(
     harm: Callable[[Story, str], None], story: Story, chance: random.Random
