@@ -62,7 +62,7 @@ class Observer:
         for queue in QUEUES:
             keys = QueueKeys(queue)
             if await self._admin.exists(
-                *(keys.batches(name) for name in await self._workers(keys)), keys.scheduled
+                *(keys.batches(name) for name in await self._workers(keys)), keys.scheduled, keys.lanes
             ):
                 return False
             for lane in LANES:

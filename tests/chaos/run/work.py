@@ -34,6 +34,8 @@ class Poison(Exception):
 def _begin(batch: Batch[Any]) -> list[str]:
     for job in batch:
         _journal.note(What.BEGAN, job.id)
+    if len({job.batch_key for job in batch}) > 1:
+        _journal.odd(f"jobs of several keys in {batch!r}")
     return [payload["do"] for payload in batch.payloads]
 
 

@@ -36,6 +36,8 @@ _KINDS = {
 }
 _OPTIONS: dict[str, dict[str, Any]] = {"flaky": {"max_attempts": 4}, "hopeless": {"max_attempts": 2}}
 DELAYED_SHARE = 0.03
+LANE_SHARE = 0.3
+LANE_KEYS = (None, None, *(f"tenant-{n}" for n in range(6)))
 _SHARES = {"mixed": 8, "raising": 1, "short": 1}
 
 
@@ -76,6 +78,8 @@ def task(seed: int, generation: int, number: int) -> Task:
         options["expires_in_s"] = chance.uniform(0.001, 0.3)
     elif kind == "good" and chance.random() < DELAYED_SHARE:
         options["delay_s"] = chance.uniform(0.01, 1.0)
+    if chance.random() < LANE_SHARE:
+        options |= {"batch_key": chance.choice(LANE_KEYS), "priority": chance.choice((-5, 0, 0, 5))}
     return Task(queue, local, {"n": f"{seed}-{local}", "do": kind, "ms": busy_ms}, options)
 
 
