@@ -65,7 +65,7 @@ class Simulation:
     load: Load
     slots: int
     exclusive: bool
-    length_ms: float = 20_000.0
+    length_ms: float = 8_000.0
     seed: int = 1
     now_ms: float = 0.0
     _events: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)

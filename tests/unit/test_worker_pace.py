@@ -37,7 +37,7 @@ def test_where_runs_do_not_hold_each_other_up_both_slots_are_used() -> None:
 
 
 @pytest.mark.parametrize("exclusive", [True, False])
-@pytest.mark.parametrize("per_s", [50, 200, 500, 2_000, 8_000])
+@pytest.mark.parametrize("per_s", [200, 500, 2_000])
 def test_arrivals_by_chance_lose_nothing_against_no_wait(per_s: int, *, exclusive: bool) -> None:
     load, slots = Load(poisson_per_s=per_s), 1 if exclusive else 2
     ours, eager = adaptive(load, slots, exclusive=exclusive), fixed(load, slots, exclusive=exclusive)
