@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import pytest
@@ -121,9 +122,9 @@ def test_blank_docstrings_are_no_work_and_lone_surrogates_become_question_marks(
 
 
 def test_this_python_has_thousands_of_docstrings() -> None:
-    found = list(docstrings(standard_library()))
+    found = list(islice(docstrings(standard_library()), 3_000))
 
-    assert len(found) > 3_000
+    assert len(found) == 3_000
     assert "asyncio.events.get_event_loop" in {each.name for each in found}
 
 
