@@ -9,13 +9,16 @@ import asyncio
 import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.chaos.history import What
 from tests.chaos.processors import digest
 from tests.chaos.run.journal import FOLDER_VARIABLE, Journal
 
 from microbatch.worker import Batch, Job, Retry, batch_processor
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
 
 __all__ = ["Poison", "mixed", "raising", "short"]
 
@@ -45,14 +48,18 @@ def _busy_s(batch: Batch[Any]) -> float:
 
 
 @batch_processor(queue="mixed")
-async def mixed(batch: Batch[Any]) -> list[Any]:
-    """Some jobs are slow, some fail, and some kill the process."""
+async def mixed(batch: Batch[Any]) -> AsyncIterator[tuple[Job[Any], Any]]:
+    """Some jobs are slow, some fail, some kill the process when others of the batch have their results."""
     _journal.count_tasks()
-    doings = _begin(batch)
-    if "crash" in doings and GENTLE_VARIABLE not in os.environ:
-        os._exit(CRASH_CODE)
-    await asyncio.sleep(_busy_s(batch))
-    return [_answer(job) for job in batch]
+    _begin(batch)
+    pause_s = _busy_s(batch) / len(batch)
+    for job in batch:
+        job.log.info("run %d", job.attempt)
+        if job.payload["do"] == "crash" and GENTLE_VARIABLE not in os.environ:
+            os._exit(CRASH_CODE)
+        await asyncio.sleep(pause_s)
+        job.progress(1, "done")
+        yield job, _answer(job)
 
 
 def _answer(job: Job[Any]) -> Any:
