@@ -113,6 +113,17 @@ async def test_of_many_workers_with_one_plan_one_puts_the_job(bench: Bench) -> N
     assert await bench.raw.zcard(bench.keys.scheduled) == 1
 
 
+async def test_a_plan_for_an_older_revision_does_nothing_although_the_position_is_the_same(
+    bench: Bench,
+) -> None:
+    await declare(bench)
+    seen, tick = await view(bench), await in_an_hour(bench)
+    await declare(bench, every_s=60)
+    await bench.raw.hset(bench.keys.schedule("s"), "last_ms", seen.fields[b"last_ms"])
+    assert not await advance(bench, tick, seen=seen)
+    assert await bench.record(tick_job("s", tick)) == {}
+
+
 async def test_a_tick_whose_id_is_known_gets_no_second_job(bench: Bench) -> None:
     tick = await in_an_hour(bench)
     await bench.submit(job(tick_job("s", tick)))

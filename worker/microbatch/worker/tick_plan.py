@@ -61,7 +61,7 @@ def plan(timetable: Timetable, last_ms: int, waiting: Sequence[int], now_ms: int
 
     last_ms = max([last_ms, *fresh])
     ahead: list[int] = []
-    upcoming = timetable.rule.after(max(last_ms, missed_ms))
+    upcoming = timetable.rule.after(last_ms)
     while last_ms <= now_ms + AHEAD_MS and (tick := next(upcoming, None)) is not None:
         ahead.append(tick)
         last_ms = tick
@@ -80,7 +80,7 @@ def _make_up(timetable: Timetable, late: list[int], fresh: list[int]) -> tuple[l
     if timetable.missed == "skip":
         return [], late
     if fresh:
-        return fresh[-1:], late
+        return fresh, late  # only the latest was asked for
     return [], late[:-1]
 
 
