@@ -202,11 +202,11 @@ def test_status_tells_what_waits_and_who_works(run: Run) -> None:
     code, out, err = run("status")
     assert (code, err) == (0, "")
     titles, *rows = [line.split() for line in out.splitlines()]
-    assert titles == ["QUEUE", "WAITING", "RUNNING", "SCHEDULED", "WORKERS", "OLDEST", "DEAD"]
+    assert titles == ["QUEUE", "WAITING", "RUNNING", "SCHEDULED", "WORKERS", "OLDEST", "DEAD", "STATE"]
     found = {row[0]: row[1:] for row in rows}
     assert found["echo"][1:4] == ["0", "0", "1"]
     assert found["crowd"][:4] == ["2", "0", "0", "0"]
-    assert found["crowd"][4:] == [found["crowd"][4], "s", "0"]
+    assert found["crowd"][4:7] == [found["crowd"][4], "s", "0"]
 
 
 def test_status_of_one_queue_as_json_is_a_list_of_one(run: Run) -> None:
@@ -225,6 +225,8 @@ def test_status_of_one_queue_as_json_is_a_list_of_one(run: Run) -> None:
         "dead_trimmed": 0,
         "max_batch_size": None,
         "max_wait_ms": None,
+        "paused": None,
+        "draining": None,
     }
 
 

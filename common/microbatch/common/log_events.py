@@ -36,6 +36,15 @@ LOG_EVENTS: Mapping[str, Event] = {
         "worker_ready", "worker queues", "Processors are set up, queues joined: it claims from now on."
     ),
     "metrics and health at http://%s": _event("pages_opened", "address", "Where its pages are."),
+    "the watchdog is not fed: %s": _event(
+        "watchdog_starved", "reason", "The claim loop is stuck: the service manager will restart this worker."
+    ),
+    "the service manager does not listen (NOTIFY_SOCKET): %s": _event(
+        "notify_failed", "error", "It cannot be told that the worker is ready, alive or leaving."
+    ),
+    "queue %s: the limits of its batches changed: %s": _event(
+        "limits_changed", "queue limits", "An operator set them; they hold from the next claim on."
+    ),
     "no metrics: install microbatch[metrics]": _event("metrics_missing", "", "`/metrics` will be a 501."),
     "%s: draining (at most %g s)": _event(
         "draining", "signal limit_s", "A signal came: running batches finish, nothing new is claimed."

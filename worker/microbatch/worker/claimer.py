@@ -91,7 +91,7 @@ class Claimer:
     def heed(self, limits: BatchLimits) -> None:
         """Form batches as an operator says from the next claim on; from any thread of this process."""
         if limits != self.limits:
-            log.info("queue %s: %s", self._keys.queue, _said(limits))
+            log.info("queue %s: the limits of its batches changed: %s", self._keys.queue, _said(limits))
             self.limits = limits
 
     async def run(self) -> None:
