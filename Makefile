@@ -26,7 +26,7 @@ demo: $(VENV)/.demo ## the whole system on an embedded server, on real input
 	@$(BIN)/microbatch demo $(ARGS)
 
 test: $(VENV)/.setup ## every test
-	@$(BIN)/python -m pytest -n 4 --dist loadscope $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadscope $(ARGS)
 
 fuzz: $(VENV)/.setup ## hostile bytes for every reader, longer than in the tests [EXAMPLES=5000]
 	@FUZZ_EXAMPLES=$(or $(EXAMPLES),5000) $(BIN)/python -m pytest -q --timeout 0 tests/fuzz $(ARGS)

@@ -83,7 +83,9 @@ def test_a_worker_that_was_frozen_past_the_limit_writes_nothing_when_it_thaws(
         records = [desk.record(job) for job in ids]
         frozen.thaw()
         wait_until(
-            lambda: frozen.log.count("it moved to another worker") + frozen.log.count("it is final") == 2
+            lambda: frozen.log.count("it moved to another worker") + frozen.log.count("it is final") == 2,
+            30,
+            "the thawed worker's late results",
         )
         more = desk.submit(*range(20))  # and it is a good worker again
         wait_until(lambda: desk.are_final(more))
