@@ -15,7 +15,7 @@ async def countdown(batch: Batch[int]) -> AsyncIterator[tuple[Job[int], str]]:
     """All jobs of the batch go on together, step by step; each is yielded when it is done."""
     left = {job: job.payload for job in batch}
     while left:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # stands for a step of the work
         for job in list(left):
             left[job] -= 1
             job.progress(1 - left[job] / job.payload, f"{left[job]} steps left")

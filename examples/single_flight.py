@@ -18,7 +18,7 @@ computed: list[str] = []
 async def forecast(cities: list[str]) -> list[str]:
     """Compute what is too expensive to be computed twice."""
     computed.extend(cities)
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.2)  # stands for the computation
     return [f"sunny in {city}" for city in cities]
 
 
