@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry import trace
+
 from microbatch.worker import Batch, BatchProcessor, Job, Retry, batch_processor
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ __all__ = [
     "OnlyOnce",
     "Refuses",
     "Streams",
+    "Traced",
     "Watches",
     "in_process",
     "misbehaves",
@@ -164,6 +167,18 @@ class Chatty(BatchProcessor[str, str]):
                 time.sleep(SLOW_S)
                 os._exit(3)
         return batch.payloads
+
+
+class Traced(BatchProcessor[Any, list[str]]):
+    """Says which span is the current one where it runs."""
+
+    queue = "traced-child"
+    max_wait_ms = 0
+    executor = "process"
+
+    def process(self, batch: Batch[Any]) -> list[list[str]]:
+        span = trace.get_current_span().get_span_context()
+        return [[f"{span.trace_id:032x}", f"{span.span_id:016x}"]] * len(batch)
 
 
 class Streams(BatchProcessor[str, str]):

@@ -81,6 +81,7 @@ def test_it_starts_without_redis_and_says_when_redis_has_come(tmp_path: Path) ->
         assert (asked(address, "/livez").status, asked(address, "/readyz").status) == (200, 503)
         with EmbeddedServer(port=port):
             until(lambda: samples(address)["microbatch_redis_up", ()] == 1, "Redis")
+    assert {json.loads(line)["event"] for line in command.err} == {"look_failed"}
 
 
 def test_a_name_that_is_no_queue_is_wrong_usage(tmp_path: Path, redis_url: str) -> None:

@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
+from tests.integration.executor_processors import Traced
 
 from microbatch.common.errors import JobFailed, PayloadError
 from microbatch.producer import AsyncClient, Client, ClientSettings
@@ -177,6 +178,16 @@ async def test_every_attribute_is_on_the_page(redis_url: str, spans: InMemorySpa
     }  # a logger
     seen = {name for span in spans.get_finished_spans() for name in span.attributes or {}}
     assert documented == seen
+
+
+async def test_a_child_process_works_within_the_span_of_its_batch(
+    redis_url: str, spans: InMemorySpanExporter
+) -> None:
+    async with client(redis_url) as producer, worker(redis_url, Traced()):
+        seen = await producer.call("traced-child", 1, timeout_s=LIMIT_S)
+    (batch,) = named(spans, "process traced-child")
+    assert batch.context is not None
+    assert seen == [f"{batch.context.trace_id:032x}", f"{batch.context.span_id:016x}"]
 
 
 async def test_where_tracing_is_off_there_are_no_spans_and_no_headers(

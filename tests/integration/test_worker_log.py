@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 SECRET = "tell-nobody"  # noqa: S105 - one that must not show
 TASKS = """
 import logging
+import os
 from microbatch.worker import Batch, Retry, batch_processor
 
 log = logging.getLogger("mine")
@@ -33,6 +35,19 @@ async def on_the_loop(batch: Batch):
     for job in batch:
         with job.bound():
             log.info("about %s", job.attempt)
+    return batch.payloads
+
+@batch_processor(queue="child", max_wait_ms=2000, max_batch_size=2, executor="process")
+def in_a_child(batch: Batch):
+    log.debug("not asked for")
+    for job in batch:
+        with job.bound():
+            log.warning("about %s", job.attempt, extra={"rows": 3, "of": log})
+    if "raise" in batch.payloads:
+        raise LookupError("nothing there")
+    if "die" in batch.payloads:
+        log.error("last words")
+        os._exit(3)
     return batch.payloads
 
 @batch_processor(queue="bad", max_wait_ms=0, max_attempts=2, retry_backoff_s=0.01)
@@ -75,6 +90,35 @@ def test_a_processor_s_own_lines_say_for_which_batch_and_job(here: Path, redis_u
     assert [line["job_id"] for line in mine if line["message"] == "about 1"] == [job.id for job in pair]
 
 
+def test_lines_of_a_child_process_are_lines_of_its_worker(here: Path, redis_url: str) -> None:
+    with Client(redis_url) as client:
+        pair = client.submit_many("child", [1, 2])
+        with Command(
+            "worker", "tasks:in_a_child", redis_url=redis_url, here=here, MICROBATCH_MAX_CRASHES="1"
+        ) as worker:
+            assert [job.result(timeout_s=LIMIT_S) for job in pair] == [1, 2]
+            for fate in ("raise", "die"):
+                with pytest.raises(JobError):
+                    client.call("child", fate, timeout_s=LIMIT_S)
+            worker.tell(signal.SIGTERM)
+            assert worker.end() == 0
+        batch_id = pair[0].status().batch_id
+    lines = records(worker)
+    (ready,) = [line for line in lines if line.get("event") == "worker_ready"]
+    mine = [line for line in lines if line["logger"] == "mine"]
+    assert {line["worker"] for line in mine} == {ready["worker"]}
+    assert {line["queue"] for line in mine} == {"child"}
+    about = [line for line in mine if line["batch_id"] == batch_id]
+    assert [(line["level"], line["message"], line["job_id"]) for line in about] == [
+        ("warning", "about 1", job.id) for job in pair
+    ]
+    assert about[0]["rows"] == 3
+    assert about[0]["of"] == "<Logger mine (INFO)>"
+    (raised,) = [line for line in lines if line.get("event") == "processor_raised"]
+    assert (raised["jobs"], raised["queue"], "batch_id" in raised) == (1, "child", True)
+    assert [line["level"] for line in mine if line["message"] == "last words"] == ["error"]
+
+
 def test_what_a_job_carries_is_never_in_the_log(here: Path, redis_url: str) -> None:
     with Client(redis_url) as client, redis.Redis.from_url(redis_url) as raw:
         options = ("--log-level", "debug", "--json")
@@ -103,8 +147,10 @@ def test_lines_for_people_where_they_are_asked_for(here: Path, redis_url: str) -
         )
         batch_id = job.status().batch_id
     assert done.end() == 0
-    assert done.err[0].endswith("is ready: thread")
-    assert done.err[1].endswith(f"INFO in a thread [queue=thread batch_id={batch_id} job_id={job.id}]")
+    assert done.err[0].endswith("is ready: thread [microbatch.worker]")
+    assert done.err[1].endswith(
+        f"[info     ] in a thread [mine] queue=thread batch_id={batch_id} job_id={job.id}"
+    )
 
 
 def test_a_form_that_does_not_exist_is_wrong_usage(here: Path, redis_url: str) -> None:

@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +29,7 @@ def log() -> Iterator[logging.Logger]:
     yield logging.getLogger("microbatch.worker")
     root.handlers[:] = handlers
     root.setLevel(level)
+    structlog.reset_defaults()
 
 
 def boom() -> None:
@@ -68,9 +70,9 @@ def test_a_log_line_has_time_level_and_message(
     log_to_stderr("info", "console")
     log.info("ready: %s", "a\nb")
     log.debug("not shown")
-    moment, level, rest = capsys.readouterr().err.split(" ", 2)
+    moment, rest = capsys.readouterr().err.split(" ", 1)
     assert moment.endswith("Z")
-    assert (level, rest) == ("INFO", "ready: a\\nb\n")
+    assert rest == "[info     ] ready: a\\nb [microbatch.worker]\n"
 
 
 def test_a_log_line_in_json_is_one_line_with_its_traceback(

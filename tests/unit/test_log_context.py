@@ -3,9 +3,12 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
+import structlog
 
 from microbatch.common.entry import Entry
 from microbatch.common.log_context import CONTEXT_FIELDS, LogContext, bound
@@ -17,6 +20,8 @@ from microbatch.worker.log_binding import LogBinding
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from microbatch.console.logs import LogFormat
+
 
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
@@ -25,6 +30,7 @@ def logging_as_before() -> Iterator[None]:
     yield
     root.setLevel(level)
     root.handlers[:] = handlers
+    structlog.reset_defaults()
 
 
 def a_job(local: str) -> Job[None]:
@@ -106,10 +112,67 @@ def test_a_line_for_people_ends_with_what_is_bound(capsys: pytest.CaptureFixture
         logging.getLogger("user").info("mine")
     logging.getLogger("user").info("outside")
     within, outside = capsys.readouterr().err.splitlines()
-    assert within.endswith("INFO mine [queue=q batch_id=b1 job_id=q/a]")
-    assert outside.endswith("INFO outside")
+    assert within.endswith("Z [info     ] mine [user] queue=q batch_id=b1 job_id=q/a")
+    assert outside.endswith("Z [info     ] outside [user]")
+
+
+def test_what_a_user_says_beside_the_sentence_is_in_the_line(capsys: pytest.CaptureFixture[str]) -> None:
+    log_to_stderr("info", "json")
+    with bound(batch_id="b1", job_id="q/a"):
+        logging.getLogger("user").info(
+            "read %s", "it", extra={"event": "rows_read", "rows": 3, "job_id": "x"}
+        )
+    (line,) = map(json.loads, capsys.readouterr().err.splitlines())
+    assert (line["event"], line["message"], line["rows"]) == ("rows_read", "read it", 3)
+    assert (line["batch_id"], line["job_id"]) == ("b1", "x")
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_lines_of_structlog_go_the_same_way(form: LogFormat, capsys: pytest.CaptureFixture[str]) -> None:
+    log_to_stderr("info", form)
+    with bound(batch_id="b1"), structlog.contextvars.bound_contextvars(tenant="t"):
+        structlog.get_logger("user").info("rows_read", rows=3, of="a\x1b")
+        structlog.get_logger("user").debug("not shown")
+        logging.getLogger("user").info("and so does logging")
+    ours, plain = capsys.readouterr().err.splitlines()
+    if form == "console":
+        assert ours.endswith(r"Z [info     ] rows_read [user] rows=3 of=a\x1b tenant=t batch_id=b1")
+        assert plain.endswith("and so does logging [user] tenant=t batch_id=b1")
+    else:
+        said = json.loads(ours)
+        assert (said["event"], said["rows"], said["of"]) == ("rows_read", 3, "a\x1b")
+        assert (said["logger"], said["batch_id"], said["tenant"]) == ("user", "b1", "t")
+        assert json.loads(plain)["tenant"] == "t"
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_a_traceback_that_came_as_text_is_shown(form: LogFormat, capsys: pytest.CaptureFixture[str]) -> None:
+    log_to_stderr("info", form)
+    record = a_record()
+    record.exc_text = "Traceback\nOSError: there"
+    logging.getLogger("user").handle(record)
+    shown = capsys.readouterr().err
+    assert shown.splitlines()[1:] == (["Traceback", "OSError: there"] if form == "console" else [])
+    assert "OSError: there" in shown
+
+
+def test_colours_are_for_terminals_that_want_them(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for is_terminal, no_colour, coloured in ((True, "", True), (True, "1", False), (False, "", False)):
+        monkeypatch.setenv("NO_COLOR", no_colour)
+        monkeypatch.setattr(sys.stderr, "isatty", lambda is_terminal=is_terminal: is_terminal)
+        log_to_stderr("info", "console")
+        logging.getLogger("user").info("hello")
+        assert ("\x1b[" in capsys.readouterr().err) is coloured
+
+
+def test_a_client_does_not_load_what_formats_a_worker_s_log() -> None:
+    code = "import sys, microbatch.producer, microbatch.worker; print('structlog' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 @pytest.mark.parametrize("message", ["of somebody else: %s", 7, ["no", "text"]])
 def test_a_line_that_is_none_of_ours_has_no_event(message: object) -> None:
-    assert event_of(a_record(message, "x")) == ("", {})
+    assert event_of(message, ("x",)) == ("", {})

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["CONTEXT_FIELDS", "LogContext", "bound", "facts_of"]
+__all__ = ["CONTEXT_FIELDS", "LogContext", "bound", "bound_facts"]
 
 CONTEXT_FIELDS = {
     "worker": "the worker's id",
@@ -25,7 +25,6 @@ CONTEXT_FIELDS = {
 
 _NOTHING: Mapping[str, str] = {}
 _bound: ContextVar[Mapping[str, str]] = ContextVar("microbatch_log_context", default=_NOTHING)
-_ATTRIBUTE = "microbatch"
 
 
 class bound:  # noqa: N801 - read as a verb: `with bound(queue="q")`
@@ -43,6 +42,11 @@ class bound:  # noqa: N801 - read as a verb: `with bound(queue="q")`
         _bound.reset(self._token)
 
 
+def bound_facts() -> Mapping[str, str]:
+    """What is bound here and now."""
+    return _bound.get()
+
+
 class LogContext(logging.Filter):
     """Puts `worker`, `queue`, `batch_id` and `job_id` on each record, for a formatter of your own.
 
@@ -58,11 +62,4 @@ class LogContext(logging.Filter):
         for name in CONTEXT_FIELDS:
             if not hasattr(record, name):  # the program's own `extra` says more
                 setattr(record, name, facts.get(name, ""))
-        setattr(record, _ATTRIBUTE, facts)
         return True
-
-
-def facts_of(record: logging.LogRecord) -> Mapping[str, str]:
-    """What was bound where a record was written, if a `LogContext` has seen it."""
-    facts: Mapping[str, str] = getattr(record, _ATTRIBUTE, _NOTHING)
-    return facts

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    import logging
     from collections.abc import Mapping
 
 __all__ = ["LOG_EVENTS", "Event", "event_of"]
@@ -74,6 +73,9 @@ LOG_EVENTS: Mapping[str, Event] = {
     "teardown of %s failed": _event("teardown_failed", "processor", "The processor's `teardown` raised."),
     "queue %s: no teardown, a batch was abandoned": _event(
         "teardown_left_out", "queue", "A call is stuck in the processor."
+    ),
+    "a line of a child process's log is lost: %s": _event(
+        "child_line_lost", "error", "A filter or handler raised for it."
     ),
     "a child process broke": _event("child_broke", "", "A child process ended by an error of its own."),
     # --- batches
@@ -202,12 +204,12 @@ LOG_EVENTS: Mapping[str, Event] = {
 """Every sentence that microbatch logs, by its text before it is filled in."""
 
 
-def event_of(record: logging.LogRecord) -> tuple[str, dict[str, object]]:
-    """The action name of a record and the facts in its sentence; empty where it is none of ours."""
-    known = LOG_EVENTS.get(record.msg) if isinstance(record.msg, str) else None
+def event_of(sentence: object, filled_in: object) -> tuple[str, dict[str, object]]:
+    """The action name of a record's `msg` and the facts in its `args`; empty where it is none of ours."""
+    known = LOG_EVENTS.get(sentence) if isinstance(sentence, str) else None
     if known is None:
         return "", {}
-    args = record.args if isinstance(record.args, tuple) else (record.args,)
+    args = filled_in if isinstance(filled_in, tuple) else (filled_in,)
     facts: dict[str, object] = {
         name: value if isinstance(value, _PLAIN) else str(value)
         for name, value in zip(known.fields, args, strict=False)

@@ -6,11 +6,13 @@ Attribute names are those of OpenTelemetry's messaging conventions where there i
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from microbatch.common.errors import SettingsError
 
 try:
+    from opentelemetry import context as contexts
     from opentelemetry import trace
     from opentelemetry.context import Context
     from opentelemetry.trace import Link, SpanKind, Status, StatusCode, use_span
@@ -19,7 +21,7 @@ except ImportError as missing:
     raise SettingsError("tracing needs opentelemetry: pip install 'microbatch[tracing]'") from missing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from opentelemetry.trace import Span, SpanContext, Tracer
 
@@ -29,6 +31,8 @@ __all__ = [
     "SpanKind",
     "Status",
     "StatusCode",
+    "carried",
+    "carrier_here",
     "context_of",
     "messaging",
     "own_tracer",
@@ -59,6 +63,23 @@ def context_of(headers: Mapping[str, Any]) -> SpanContext | None:
         return None
     found = trace.get_current_span(_W3C.extract(carried)).get_span_context()
     return found if found.is_valid else None
+
+
+def carrier_here() -> dict[str, str]:
+    """The context of the current span as W3C headers; empty where there is no span."""
+    carrier: dict[str, str] = {}
+    _W3C.inject(carrier)
+    return carrier
+
+
+@contextmanager
+def carried(carrier: Mapping[str, str]) -> Iterator[None]:
+    """Let spans that begin within be children of the one that these headers name."""
+    token = contexts.attach(_W3C.extract(carrier))
+    try:
+        yield
+    finally:
+        contexts.detach(token)
 
 
 def messaging(operation: str, queue: str) -> dict[str, str]:

@@ -64,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     from microbatch.common.connection import BlockingConnection, Endpoint
     from microbatch.common.identifiers import check_queue
     from microbatch.common.settings import WorkerSettings
+    from microbatch.console.logs import log_to_stderr
     from microbatch.worker.pages import Page, PageServer, verdict_page
 
     try:
@@ -80,6 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if settings.redis_url.startswith("embedded:"):
         raise UsageError("an embedded server has no use for an exporter of its own: name a server by its URL")
+    log_to_stderr("info", "json" if arguments.json else settings.log_format)
     connection = BlockingConnection(
         Endpoint(settings.redis_url, settings.command_timeout_s, "microbatch:exporter")
     )

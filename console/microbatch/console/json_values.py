@@ -16,7 +16,7 @@ import re
 from datetime import datetime
 from typing import Any
 
-__all__ = ["BadJson", "json_text", "parse_json"]
+__all__ = ["BadJson", "json_text", "parse_json", "printable_json"]
 
 _LOOKS_SPECIAL = re.compile(r"\$+(bytes|float)")
 _FLOATS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -36,6 +36,11 @@ def json_text(value: Any) -> str:
         text = json.dumps(_to_json(value), ensure_ascii=False, allow_nan=False)
     except RecursionError:
         raise BadJson("nested too deep to be shown") from None
+    return printable_json(text)
+
+
+def printable_json(text: str) -> str:
+    r"""JSON that says the same, with every character that could steer a terminal as `\u001b`."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from microbatch.common.errors import ProcessorError
 from microbatch.worker.child_frames import LENGTH_BYTES, NOTES, PARTS, frame, message
+from microbatch.worker.child_log import levels_here, relay
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,10 +37,12 @@ class Child:
         process: asyncio.subprocess.Process,
         line: tuple[asyncio.StreamReader, asyncio.StreamWriter],
         tether: int,
+        log: asyncio.Task[None],
     ) -> None:
         self._process = process
         self._reader, self._writer = line
         self._tether = tether
+        self._log = log
         self.batches = 0
 
     @classmethod
@@ -54,6 +57,7 @@ class Child:
             ProcessorError: It cannot be imported, its `setup` failed, or the process died over it.
         """
         ours, theirs = socket.socketpair()
+        our_log, their_log = socket.socketpair()
         read_end, write_end = os.pipe()
         os.set_inheritable(read_end, True)
         try:
@@ -63,16 +67,24 @@ class Child:
                 "microbatch.worker.child_main",
                 str(theirs.fileno()),
                 str(read_end),
+                str(their_log.fileno()),
                 *reference,
-                pass_fds=(theirs.fileno(), read_end),
+                pass_fds=(theirs.fileno(), read_end, their_log.fileno()),
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, ["", *sys.path])) or ""},
             )
+        except BaseException:
+            ours.close()
+            our_log.close()
+            os.close(write_end)
+            raise
         finally:
             theirs.close()
+            their_log.close()
             os.close(read_end)
-        child = cls(process, await asyncio.open_connection(sock=ours), write_end)
+        log = asyncio.create_task(relay(our_log), name="microbatch-child-log")
+        child = cls(process, await asyncio.open_connection(sock=ours), write_end, log)
         try:
-            state, why = await child.ask(options)
+            state, why = await child.ask(options, levels_here())
         except ChildGone as gone:
             raise ProcessorError(f"the child process for {':'.join(reference)} {gone}") from gone
         except BaseException:
@@ -138,6 +150,8 @@ class Child:
                 self._process.kill()
         await self._process.wait()
         self._writer.close()
+        await asyncio.wait((self._log,), timeout=LAST_WORDS_S)  # what it forked may keep the line open
+        self._log.cancel()
         tether, self._tether = self._tether, -1
         if tether >= 0:
             os.close(tether)

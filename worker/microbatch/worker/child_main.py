@@ -1,8 +1,8 @@
 """The child process: one processor, one batch at a time, for as long as its worker lives.
 
 Rule: it knows no Redis. It answers each batch with one message, ignores the signals that are meant for its
-worker, and ends with it, however that ends. The worker starts it: `python -m microbatch.worker.child_main FD
-TETHER MODULE NAME`.
+worker, and ends with it, however that ends. What is logged goes to the worker. The worker starts it: `python
+-m microbatch.worker.child_main FD TETHER LOG MODULE NAME`.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ from microbatch.worker.child_frames import (
     rows_of_notes,
     rows_of_outcomes,
 )
+from microbatch.worker.child_log import LogToWorker, use_levels
+from microbatch.worker.child_place import within
 from microbatch.worker.local_executor import LocalExecutor
 from microbatch.worker.notes import Notes
 from microbatch.worker.reference import referred
@@ -57,7 +59,7 @@ _PR_SET_PDEATHSIG = 1
 
 def main(arguments: list[str]) -> None:
     """Serve until the worker hangs up."""
-    descriptor, tether, module, name = arguments
+    descriptor, tether, log_line, module, name = arguments
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTSTP, signal.SIGUSR1):
         # A terminal or a supervisor tells the whole group. A handler that does nothing, because what the
         # processor starts itself would inherit `SIG_IGN`.
@@ -66,7 +68,7 @@ def main(arguments: list[str]) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     faulthandler.enable()
     threading.Thread(target=_end_with, args=(int(tether),), name="microbatch-tether", daemon=True).start()
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s child %(process)d %(name)s: %(message)s")
+    logging.basicConfig(handlers=[LogToWorker(socket.socket(fileno=int(log_line)))])
     asyncio.run(_serve(socket.socket(fileno=int(descriptor)), module, name))
     os._exit(0)  # a thread of the user's must not keep us
 
@@ -80,7 +82,8 @@ def _end_with(tether: int) -> None:
 
 async def _serve(line: socket.socket, module: str, name: str) -> None:
     reader, writer = await asyncio.open_connection(sock=line)
-    [options] = await _receive(reader)
+    options, levels = await _receive(reader)
+    use_levels(levels)
     try:
         processor = referred(module, name)
         settings = queue_settings(processor.queue, settings=WorkerSettings(), cli=options)
@@ -112,10 +115,11 @@ async def _work(
     async def tell(notes: Sequence[JobNote]) -> None:
         writer.write(frame(NOTES, rows_of_notes(notes)))
 
-    async def answer(batch_id: str, reason: BatchReason, claimed_ms: int) -> None:
+    async def answer(batch_id: str, reason: BatchReason, claimed_ms: int, where: list[Any]) -> None:
         notes = Notes(tell)
         jobs = assemble(processor.queue, entries, claimed_ms, notes).jobs
-        run = await executor.execute(Batch(batch_id, processor.queue, reason, jobs), entries, settle)
+        with within(*where):
+            run = await executor.execute(Batch(batch_id, processor.queue, reason, jobs), entries, settle)
         await notes.flush()
         notes.stop()
         writer.write(frame(*row_of_run(run, rules)))

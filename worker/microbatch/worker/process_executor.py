@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from microbatch.worker.batch import notes_of
 from microbatch.worker.child import Child, ChildGone
 from microbatch.worker.child_frames import PARTS, read_outcomes, read_run, rows_of
+from microbatch.worker.child_place import here
 from microbatch.worker.executor import BatchLost, Run
 from microbatch.worker.pump import Pump
 from microbatch.worker.reference import reference_of
@@ -82,7 +83,7 @@ class ProcessExecutor:
             try:
                 async with asyncio.timeout(self._settings.batch_timeout_s):
                     # Jobs that came too late were set aside by the worker: the child judges no deadlines.
-                    answer = await child.ask(batch.id, batch.reason, 0, rows_of(entries), hear=ear)
+                    answer = await child.ask(batch.id, batch.reason, 0, here(), rows_of(entries), hear=ear)
             except TimeoutError:
                 limit_s = self._settings.batch_timeout_s
                 raise BatchLost(f"{self._name} took longer than {limit_s:g} s", timed_out=True) from None
