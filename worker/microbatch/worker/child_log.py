@@ -75,7 +75,7 @@ async def relay(line: socket.socket) -> None:
 
 
 def _row_of(record: logging.LogRecord) -> dict[str, Any]:
-    row = {name: _plain(value) for name, value in record.__dict__.items()}
+    row: dict[str, Any] = {name: _plain(value) for name, value in record.__dict__.items()}
     if isinstance(record.args, tuple) and "%r" not in str(
         record.msg
     ):  # the sentence may be one that has an event
