@@ -13,6 +13,14 @@ from microbatch.worker import Worker, batch_processor
 from microbatch.worker.observation import Observation
 
 
+USES_EXTRAS = {
+    "microbatch.common.tracing",
+    "microbatch.producer.tracing",
+    "microbatch.worker.metrics",
+    "microbatch.worker.tracing",
+}
+
+
 @batch_processor(queue="q")
 def echo(values: list[int]) -> list[int]:
     return values
@@ -21,9 +29,7 @@ def echo(values: list[int]) -> list[int]:
 @pytest.fixture
 def without(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
     for name in list(sys.modules):
-        if name.startswith((request.param, "microbatch.common.tracing", "microbatch.worker.metrics")) or (
-            name == "microbatch.worker.tracing"
-        ):
+        if name.startswith(request.param) or name in USES_EXTRAS:
             monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, request.param, None)
 
