@@ -93,6 +93,23 @@ def test_good_entries_become_jobs_and_each_bad_one_is_set_aside_alone() -> None:
     assert found.newer == 1
 
 
+def test_payloads_that_are_nested_too_deep_are_set_aside_and_their_mates_stay_with_their_entries() -> None:
+    def nested(levels: int) -> bytes:
+        return b"\x91" * levels + b"\xc0"
+
+    payloads = [nested(101), nested(100), b"\x01", nested(500), nested(101), b"\x80"]
+    claimed = [make_entry(f"e{index}") for index in range(len(payloads))]
+    for entry, payload in zip(claimed, payloads, strict=True):
+        entry.payload = payload
+
+    sorted_ = assemble("q", claimed, NOW_MS)
+
+    assert [entry.local for entry in sorted_.entries] == ["e1", "e2", "e5"]
+    assert [job.id for job in sorted_.jobs] == ["q/e1", "q/e2", "q/e5"]
+    assert [entry.local for entry, _ in sorted_.faulty] == ["e0", "e3", "e4"]
+    assert {fault.message for _, fault in sorted_.faulty} == {"a value that is nested deeper than 100 levels"}
+
+
 def test_headers_reach_the_job_and_are_empty_without_any() -> None:
     found = assemble("q", [make_entry("a", headers=encode({"trace": "1"})), make_entry("b")], NOW_MS)
 

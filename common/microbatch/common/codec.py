@@ -28,6 +28,8 @@ __all__ = [
     "encode",
     "encode_error",
     "is_deeper",
+    "too_deep",
+    "unpack",
     "unpacker",
 ]
 
@@ -166,27 +168,43 @@ def _place(trail: _Trail) -> str:
 def decode(data: bytes, limits: Limits = LIMITS) -> Any:
     """Decode a payload or a result.
 
+    Raises:
+        ProtocolError: The bytes are not one value that `encode` can have written, or are beyond `limits`.
+    """
+    value = unpack(data, limits)
+    if len(data) > limits.depth and type(value) not in _SCALARS and is_deeper(value, limits.depth):
+        raise too_deep(limits.depth)
+    return value
+
+
+def too_deep(depth: int) -> ProtocolError:
+    """The error of a value that has more than `depth` levels."""
+    return ProtocolError(f"a value that is nested deeper than {depth} levels")
+
+
+def unpack(data: bytes, limits: Limits) -> Any:
+    """Decode a value, but for its depth: whoever has many looks at all of them at once (`is_deeper`).
+
     Size and counts are refused before anything is built. msgpack itself keeps its place on a stack of 1,024
     levels, so that no nesting makes it recurse; what it lets through is measured level by level.
 
     Raises:
-        ProtocolError: The bytes are not one value that `encode` can have written, or are beyond `limits`.
+        ProtocolError: As for `decode`, but for the depth.
     """
     size_bytes = len(data)
     if size_bytes > limits.size_bytes:
         raise ProtocolError(f"{size_bytes:,} bytes, where the limit is {limits.size_bytes:,}")
     try:
         if size_bytes <= limits.items:  # it cannot hold more: each item takes a byte, and msgpack knows that
-            value = msgpack.unpackb(data, timestamp=3, ext_hook=_refuse_extension, strict_map_key=True)
-        else:
-            value = msgpack.unpackb(
-                data,
-                timestamp=3,
-                ext_hook=_refuse_extension,
-                strict_map_key=True,
-                max_array_len=limits.items,
-                max_map_len=limits.items,
-            )
+            return msgpack.unpackb(data, timestamp=3, ext_hook=_refuse_extension, strict_map_key=True)
+        return msgpack.unpackb(
+            data,
+            timestamp=3,
+            ext_hook=_refuse_extension,
+            strict_map_key=True,
+            max_array_len=limits.items,
+            max_map_len=limits.items,
+        )
     except ProtocolError:
         raise
     except (
@@ -195,9 +213,6 @@ def decode(data: bytes, limits: Limits = LIMITS) -> Any:
         raise ProtocolError(
             f"{size_bytes} bytes that are not a msgpack value: {type(error).__name__}"
         ) from error
-    if size_bytes > limits.depth and type(value) not in _SCALARS and is_deeper(value, limits.depth):
-        raise ProtocolError(f"a value that is nested deeper than {limits.depth} levels")
-    return value
 
 
 def is_deeper(value: Any, depth: int) -> bool:

@@ -6,12 +6,12 @@ thread adds, others may read: what they see may be one addition old, and is neve
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from itertools import accumulate, repeat
+from bisect import bisect_left, bisect_right
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 __all__ = ["FILL_BOUNDS", "SECONDS_BOUNDS", "SIZE_BOUNDS", "Distribution", "quantile"]
 
@@ -33,10 +33,11 @@ class Distribution:
         total: The sum of all values.
     """
 
-    __slots__ = ("bounds", "counts", "total")
+    __slots__ = ("_thousandfold", "bounds", "counts", "total")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = bounds
+        self._thousandfold = [bound * 1000 for bound in bounds]
         self.counts = [0] * (len(bounds) + 1)
         self.total = 0.0
 
@@ -45,12 +46,20 @@ class Distribution:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
-    def add_all(self, values: Sequence[float]) -> None:
-        """Count many values."""
-        counts = self.counts
-        for place in map(bisect_left, repeat(self.bounds), values):
-            counts[place] += 1
-        self.total += sum(values)
+    def add_thousandths(self, values: Iterable[int]) -> None:
+        """Count many values, each given in thousandths: milliseconds, where the bounds are seconds.
+
+        Sorted, they fall into few ranges, each counted at once: in C, as this is done for every job.
+        """
+        counts, bounds = self.counts, self._thousandfold
+        ascending = sorted(values)
+        done, count = 0, len(ascending)
+        while done < count:
+            place = bisect_left(bounds, ascending[done])
+            upto = bisect_right(ascending, bounds[place], done) if place < len(bounds) else count
+            counts[place] += upto - done
+            done = upto
+        self.total += sum(ascending) / 1000
 
     def cumulative(self) -> list[tuple[float, int]]:
         """How many values were at most each bound; the last bound is infinity."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from microbatch.common.codec import LIMITS, Limits, decode
+from microbatch.common.codec import LIMITS, Limits, decode, is_deeper, too_deep, unpack
 from microbatch.common.errors import ProtocolError, SealError
 from microbatch.common.scripts import Fault
 from microbatch.worker.batch import Job
@@ -72,7 +72,7 @@ def assemble(
         try:
             if seals is not None:
                 entry.payload = seals.open("job", queue, entry.local, entry.payload, entry.headers)
-            payload = decode(entry.payload, limits)
+            payload = unpack(entry.payload, limits)
             headers = _NO_HEADERS if not entry.headers else _headers(entry.headers, limits)
         except SealError as error:
             faulty.append((entry, Fault("SealError", f"the payload cannot be trusted: {error}")))
@@ -82,7 +82,19 @@ def assemble(
             continue
         jobs.append(Job(queue, entry, payload, headers, notes))
         entries.append(entry)
+    if is_deeper([job.payload for job in jobs], limits.depth + 1):
+        faulty += _set_aside_deep(jobs, entries, limits.depth)
     return Assembled(jobs, entries, expired, faulty, newer)
+
+
+def _set_aside_deep(jobs: list[Job[Any]], entries: list[Entry], depth: int) -> list[tuple[Entry, Fault]]:
+    """Take the jobs out whose payloads are nested too deep: looked for only where a batch has one."""
+    deep = [index for index, job in enumerate(jobs) if is_deeper(job.payload, depth)]
+    fault = Fault("PayloadError", str(too_deep(depth)))
+    faulty = [(entries[index], fault) for index in deep]
+    for index in reversed(deep):
+        del jobs[index], entries[index]
+    return faulty
 
 
 def _headers(data: bytes, limits: Limits) -> Mapping[str, Any]:

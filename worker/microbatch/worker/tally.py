@@ -32,6 +32,8 @@ __all__ = ["OUTCOMES", "QueueTally", "Tally"]
 OUTCOMES = ("succeeded", "failed", "expired", "quarantined")
 _LATE = (SettleCode.FINAL, SettleCode.MOVED)
 _state = attrgetter("state")
+_written_ms = attrgetter("written_ms")
+_enqueued_ms = attrgetter("entry.enqueued_ms")
 
 
 class _Open:
@@ -131,14 +133,17 @@ class Tally(Observer):
         mine.size.add(size)
         mine.fill.add(size / limit)
         mine.capacity += limit
-        waits_s = [(now_ms - entry.written_ms) / 1000 for entry in entries]
-        if min(waits_s) < 0:  # a foreign entry id may lie ahead of the clock
-            waits_s = [max(0.0, wait_s) for wait_s in waits_s]
-        mine.queue_wait.add_all(waits_s)
+        waits_ms = list(map(now_ms.__sub__, map(_written_ms, entries)))
+        if min(waits_ms) < 0:  # a foreign entry id may lie ahead of the clock
+            waits_ms = [max(0, wait_ms) for wait_ms in waits_ms]
+        mine.queue_wait.add_thousandths(waits_ms)
         if claimed.reason == "size":  # it was full when its last job came
-            mine.batching_wait.add(min(max(0.0, waits_s[0] - waits_s[-1]), mine.settings.max_wait_ms / 1000))
+            waited_ms = max(0, waits_ms[0] - waits_ms[-1])
         elif claimed.reason == "wait":
-            mine.batching_wait.add(min(waits_s[0], mine.settings.max_wait_ms / 1000))
+            waited_ms = waits_ms[0]
+        else:
+            return
+        mine.batching_wait.add(min(waited_ms, mine.settings.max_wait_ms) / 1000)
 
     def processing(self, batch: Batch[Any]) -> AbstractContextManager[object]:
         """Measure the run."""
@@ -167,7 +172,7 @@ class Tally(Observer):
         now_ms = flight.claimed_ms + round((now_s - flight.began_s) * 1000)
         if retries:
             outcomes = [each for each in outcomes if each.state != "retry"]
-        mine.latency.add_all([(now_ms - each.entry.enqueued_ms) / 1000 for each in outcomes])
+        mine.latency.add_thousandths(map(now_ms.__sub__, map(_enqueued_ms, outcomes)))
 
     def ended(self, queue: str, batch_id: str, end: BatchEnd) -> None:
         """Count a batch."""
