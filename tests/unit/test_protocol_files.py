@@ -80,7 +80,7 @@ def test_an_include_comes_once_and_after_what_it_needs(name: str) -> None:
         "lanes": {"backlog"},
         "turns": {"lanes"},
         "allowance": {"lanes"},
-        "intake": {"turns", "allowance"},
+        "precedence": {"gate", "lanes", "history", "park", "turns", "allowance", "intake"},
         "carried": {"lanes"},
         "wake": {"backlog"},
         "finish": {"reply"},

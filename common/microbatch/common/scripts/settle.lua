@@ -16,15 +16,9 @@
 --          finds another token there (moved), or none (final).
 -- A job that failed leaves a dead letter; one that is to be retried waits in its record for its time.
 -- @include base
--- @include backlog
--- @include lanes
--- @include wake
 -- @include history
 -- @include reply
 -- @include finish
--- @include move
--- @include park
--- @include dead
 local worker, batch, default_ttl_ms, close = ARGV[1], ARGV[2], ARGV[6], ARGV[7] == '1'
 local facts = table.concat({batch, ARGV[4], ARGV[3], ARGV[5], worker, ARGV[9]}, ' ')  -- one string for all jobs of the batch
 local dead_max_length = ARGV[8]
@@ -35,6 +29,42 @@ local arguments = #ARGV
 local codes, count, lost, ids = {}, 0, 0, {}
 local kept = {}  -- by job that failed or is retried: the fields of its entry, which goes below
 local soonest_ms = nil
+
+-- What only failures, retries and side lanes need is made where a call has some: making these functions costs more
+-- than settling a job.
+local function make_more()
+-- @include backlog
+-- @include lanes
+-- @include wake
+-- @include move
+-- @include park
+-- @include dead
+  local function leave_side_lane(lane, gone)
+    count_out(lane, gone, 0)
+    tidy_lane(lane, worker)
+  end
+
+  -- Whether a job was given its next run.
+  local function retry(i, id, entry_id, group, value)
+    local carried = kept[i]
+    -- Somebody deleted its entry, so there is nothing to run again; or broke the key that it would wait in.
+    if #carried.flat == 0 or not can_park() then return false end
+    local due_ms = now_ms + tonumber(group.ttl_ms)
+    park(id, renewed(entry_id, carried.fields, carried.flat, 1, 0, 1), due_ms,
+      'last_error', value, 'attempt', group.attempt, 'batch', facts,
+      'history', lengthened(history_of(id), happening('retried', group.attempt, facts, value)))
+    tell_event(id, 'retried', group.attempt, facts, value)
+    soonest_ms = math.min(soonest_ms or due_ms, due_ms)
+    return true
+  end
+
+  return {leave_side_lane = leave_side_lane, read_entry = read_entry, retry = retry, bury = bury, wake_for = wake_for}
+end
+local made
+local function more()
+  made = made or make_more()
+  return made
+end
 
 -- What the jobs of a group share, and where they stand in ARGV.
 local groups = {}
@@ -86,7 +116,7 @@ for _, group in ipairs(groups) do
       going = going + 1
       entries[going] = entry_id
       if carries and code == WRITTEN then
-        local fields, flat = read_entry(lane, entry_id)
+        local fields, flat = more().read_entry(lane, entry_id)
         kept[i] = {fields = fields or {}, flat = flat or {}}
       end
     end
@@ -97,35 +127,26 @@ end
 
 -- 2. Free first (acknowledge, delete), so that a full server still drains; then write.
 for lane, entries in pairs(ids) do
+  local gone = 0
   for from = 1, #entries, CHUNK do
     local upto = math.min(from + CHUNK - 1, #entries)
     redis.call('XACK', lane_key(lane), GROUP, unpack(entries, from, upto))
-    local gone = redis.call('XDEL', lane_key(lane), unpack(entries, from, upto))
-    count_out(lane, gone, 0)
+    gone = gone + redis.call('XDEL', lane_key(lane), unpack(entries, from, upto))
   end
-  if is_side(lane) then tidy_lane(lane, worker) end
+  if lane:find('/', 1, true) then more().leave_side_lane(lane, gone) end
 end
 if close and redis.call('HDEL', Q .. 'batches:' .. worker, batch) == 1 then
   redis.pcall('XADD', Q .. 'recent', 'MAXLEN', '~', RECENT_LENGTH, '*', 'batch', facts)  -- what it held is no reason to fail
 end
 
 local function write(i, id, entry_id, group, value)
-  local state, ttl_ms, carried = group.state, group.ttl_ms, kept[i]
-  -- Somebody deleted its entry, so there is nothing to run again; or broke the key that it would wait in.
-  if state == 'retry' and (#carried.flat == 0 or not can_park()) then
+  local state, ttl_ms = group.state, group.ttl_ms
+  if state == 'retry' then
+    if more().retry(i, id, entry_id, group, value) then return end
     state, ttl_ms = 'failed', default_ttl_ms
   end
-  if state == 'retry' then
-    local due_ms = now_ms + tonumber(group.ttl_ms)
-    park(id, renewed(entry_id, carried.fields, carried.flat, 1, 0, 1), due_ms,
-      'last_error', value, 'attempt', group.attempt, 'batch', facts,
-      'history', lengthened(history_of(id), happening('retried', group.attempt, facts, value)))
-    tell_event(id, 'retried', group.attempt, facts, value)
-    soonest_ms = math.min(soonest_ms or due_ms, due_ms)
-    return
-  end
-  if carried then
-    bury(carried.flat, {token = group.lane .. ':' .. entry_id, id = id, error = value, worker = worker,
+  if kept[i] then
+    more().bury(kept[i].flat, {token = group.lane .. ':' .. entry_id, id = id, error = value, worker = worker,
       batch = batch, attempt = group.attempt}, dead_max_length)
   end
   finish(id, group.client, state, value, ttl_ms, 'attempt', group.attempt, 'batch', facts)
@@ -145,6 +166,6 @@ for _, group in ipairs(groups) do
   job = job + group.size
 end
 send_replies()
-if soonest_ms then wake_for(soonest_ms) end
+if soonest_ms then more().wake_for(soonest_ms) end
 if lost == 0 then return count end
 return codes

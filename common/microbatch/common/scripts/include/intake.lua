@@ -1,5 +1,5 @@
 -- intake: read entries of a lane into the batch that forms. It is a part of claim: it needs its worker, batch, tokens,
--- bytes, answer and allowance.
+-- bytes, answer and what is rarely needed.
 local cleared = 0  -- tombstoned entries that this call dropped
 local exhausted = false  -- whether the last read took all that its lane had
 
@@ -39,7 +39,7 @@ local function take(lane, room)
   local ask = math.min(room, FIRST_READ)
   while ask > 0 and bytes < max_bytes and cleared < CLEARED_LIMIT do
     if peeks then
-      ask = affordable(lane, room, burden, budget, rates)
+      ask = more().affordable(lane, room)
       if ask == 0 then break end
     end
     local entries = read(lane, ask)

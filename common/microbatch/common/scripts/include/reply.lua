@@ -11,10 +11,8 @@ local function text_head(length)  -- msgpack str 8
   return '\217' .. string.char(length)
 end
 
-local STATE = {}
-for _, state in ipairs({'succeeded', 'failed', 'cancelled', 'expired'}) do
-  STATE[state] = text_head(#state) .. state
-end
+local STATE = {succeeded = '\217\009succeeded', failed = '\217\006failed', cancelled = '\217\009cancelled',
+  expired = '\217\007expired'}
 
 -- A refused PUBLISH (such as a channel that the user may not use) must not stop half-way through a batch.
 local function publish(client, reply)
