@@ -13,8 +13,9 @@ from microbatch.common.codec import decode
 from microbatch.common.entry import Entry
 from microbatch.common.errors import ProcessorError
 from microbatch.worker.batch import Batch, Job
+from microbatch.worker.declaration import batch_processor
 from microbatch.worker.fitting import Fitting, fitting_of
-from microbatch.worker.processor import BatchProcessor, batch_processor
+from microbatch.worker.processor import BatchProcessor
 
 if TYPE_CHECKING:
     from decimal import Decimal as Hidden

@@ -9,7 +9,8 @@ from tests.chaos.kit import make_batch
 from microbatch.common.errors import ProcessorError, SettingsError
 from microbatch.common.settings import WorkerSettings
 from microbatch.worker import Batch, BatchProcessor, Worker, batch_processor
-from microbatch.worker.processor import FunctionProcessor, declared, instance_of
+from microbatch.worker.declaration import declared, instance_of
+from microbatch.worker.processor import FunctionProcessor
 
 
 class Sums(BatchProcessor[int, int]):

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from microbatch.common.errors import ProcessorError
 from microbatch.worker import Schedule, WorkerSettings
-from microbatch.worker.processor import BatchProcessor, batch_processor
+from microbatch.worker.declaration import batch_processor
 from microbatch.worker.roster import Post, posts
+
+if TYPE_CHECKING:
+    from microbatch.worker.processor import BatchProcessor
 
 
 def processor(queue: str = "math", **options: Any) -> BatchProcessor[Any, Any]:

@@ -18,7 +18,8 @@ from microbatch.common.errors import ProcessorError
 from microbatch.common.schedule import Schedule
 from microbatch.console.exits import UsageError
 from microbatch.console.terminal import show_traceback
-from microbatch.worker.processor import BatchProcessor, instance_of
+from microbatch.worker.declaration import instance_of
+from microbatch.worker.processor import BatchProcessor
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -15,8 +15,9 @@ from microbatch.common.log_context import LogContext
 from microbatch.common.schedule import Schedule
 from microbatch.common.settings import WorkerSettings
 from microbatch.worker.batch import Batch, BatchReason, BatchResults, Job, Retry
+from microbatch.worker.declaration import batch_processor
 from microbatch.worker.hooks import BatchReport
-from microbatch.worker.processor import BatchProcessor, batch_processor
+from microbatch.worker.processor import BatchProcessor
 from microbatch.worker.worker import Worker
 
 __all__ = [

@@ -16,7 +16,8 @@ from microbatch.common.errors import ProcessorError
 from microbatch.common.happenings import parse_error
 from microbatch.worker.answers import describe
 from microbatch.worker.batch import token_of
-from microbatch.worker.processor import HOOKS, BatchProcessor
+from microbatch.worker.declaration import HOOKS
+from microbatch.worker.processor import BatchProcessor
 from microbatch.worker.threads import ProcessorExit, SlotThreads, guarded
 
 if TYPE_CHECKING:

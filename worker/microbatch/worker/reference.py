@@ -11,7 +11,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from microbatch.common.errors import ProcessorError
-from microbatch.worker.processor import BatchProcessor, FunctionProcessor, instance_of
+from microbatch.worker.declaration import instance_of
+from microbatch.worker.processor import BatchProcessor, FunctionProcessor
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 from microbatch.common.errors import ProcessorError
 from microbatch.common.queue_settings import QueueSettings, queue_settings
 from microbatch.common.schedule import Schedule
+from microbatch.worker.declaration import declared, instance_of
 from microbatch.worker.fitting import fitting_of
-from microbatch.worker.processor import BatchProcessor, declared, instance_of
 from microbatch.worker.reference import reference_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from microbatch.common.settings import WorkerSettings
+    from microbatch.worker.processor import BatchProcessor
 
 __all__ = ["Post", "posts"]
 
