@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 LEVELS = {"debug", "info", "warning", "error", "exception", "log"}
-FILLED = re.compile(r"%[a-z]")
+FILLED = re.compile(r"%[.\d]*[a-z]")
 
 
 def log_calls() -> Iterator[tuple[str, ast.Call]]:

@@ -147,7 +147,10 @@ LOG_EVENTS: Mapping[str, Event] = {
         "write_refused", "queue operation error", "Redis refuses, such as for a right; kept and repeated."
     ),
     "subscription lost (%s); subscribing again": _event(
-        "subscription_lost", "error", "Wakes and results come by the slower way meanwhile."
+        "subscription_lost", "error", "Wakes and results come by the slower way meanwhile; told every 30 s."
+    ),
+    "subscribed again after %.1f s": _event(
+        "subscription_restored", "lasted_s", "Pushes arrive again; what was missed is looked up."
     ),
     "the subscription broke; subscribing again": _event("bug_subscription", "", "A bug of microbatch."),
     "queue %s: the fleet's pace is unknown: %s": _event(

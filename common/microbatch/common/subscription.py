@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from microbatch.common.endpoint import backoff_s
 from microbatch.common.errors import ClientClosed
+from microbatch.common.outage import Outage
 from microbatch.common.redis_errors import FOREIGN_ERRORS, Verdict, translated, verdict
 from microbatch.common.stopping import stop
 
@@ -67,6 +68,7 @@ class Subscription:
         self._channels: dict[bytes, asyncio.Future[MicrobatchError | None]] = {}
         self._line: Any = None  # while it is usable
         self._last_heard_s = 0.0
+        self._outage = Outage()
         self._last_error: BaseException = TimeoutError("no answer to SUBSCRIBE")
         self._task: asyncio.Task[None] | None = None
         self._closed = False
@@ -129,6 +131,7 @@ class Subscription:
                     await self._send("SUBSCRIBE", *self._channels)
                     await self._listen(self._channels.copy())
                     failures = 0
+                    self._note_success()
                     self._on_connected()
                     patience.reschedule(None)
                     probe = asyncio.create_task(self._probe(patience), name="microbatch-probe")
@@ -170,9 +173,15 @@ class Subscription:
                 await asyncio.sleep(PING_EVERY_S)
             patience.reschedule(now_s())
 
+    def _note_success(self) -> None:
+        lasted_s = self._outage.ends(asyncio.get_running_loop().time())
+        if lasted_s is not None:
+            log.info("subscribed again after %.1f s", lasted_s)
+
     def _note(self, error: BaseException) -> None:
         self._last_error = error
-        log.warning("subscription lost (%s); subscribing again", type(error).__name__)
+        if self._outage.fails(asyncio.get_running_loop().time()):
+            log.warning("subscription lost (%s); subscribing again", type(error).__name__)
         if verdict(error) is not Verdict.REFUSE:
             return
         # Waiting does not help those that were never confirmed, and they would break the line for all others.

@@ -24,8 +24,8 @@ _TITLES = ("FINISHED", "SIZE", "REASON", "WAITED_MS", "RUN_MS", "WORKER", "BATCH
 _EPILOG = """\
 columns:
   REASON     why the batch left: size (it was full), wait (its oldest job had
-             waited long enough), budget (its bytes), recovery (jobs of a dead
-             or leaving worker)
+             waited long enough), budget (of bytes or cost, or what a limit
+             left), recovery (jobs of a dead or leaving worker)
   WAITED_MS  how long its oldest job had waited when it left
   RUN_MS     how long it took from then on
 
