@@ -4,6 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := common producer worker console tests examples benchmarks
 
+# Tests and demo start hundreds of processes. Compiled once, and outside of the sources, also where the
+# environment forbids caches: else each of them compiles everything again.
+unexport PYTHONDONTWRITEBYTECODE
+export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test fuzz compat chaos recovery soak lint format types bench clean
 
@@ -26,7 +31,7 @@ demo: $(VENV)/.demo ## the whole system on an embedded server, on real input
 	@$(BIN)/microbatch demo $(ARGS)
 
 test: $(VENV)/.setup ## every test
-	@$(BIN)/python -m pytest -n 3 --dist loadscope $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
 
 fuzz: $(VENV)/.setup ## hostile bytes for every reader, longer than in the tests [EXAMPLES=5000]
 	@FUZZ_EXAMPLES=$(or $(EXAMPLES),5000) $(BIN)/python -m pytest -q --timeout 0 tests/fuzz $(ARGS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,3 +24,19 @@ def servers() -> Iterator[Servers]:
     found = Servers()
     yield found
     found.stop()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Among several processes, the long modules go first, then those with the most tests.
+
+    A suite ends with its last module: a minute of chaos that begins last leaves all other processes idle.
+    """
+    if not hasattr(config, "workerinput"):
+        return
+
+    def module(item: pytest.Item) -> str:
+        return item.nodeid.partition("::")[0]
+
+    tests = Counter(module(item) for item in items)
+    long = {module(item) for item in items if item.get_closest_marker("long")}
+    items.sort(key=lambda item: (module(item) not in long, -tests[module(item)]))

@@ -69,6 +69,7 @@ def test_a_job_that_kills_its_workers_fails_alone_after_a_bounded_number_of_deat
     assert deaths == 3  # in company, and then twice alone
 
 
+@pytest.mark.long
 def test_a_worker_that_was_frozen_past_the_limit_writes_nothing_when_it_thaws(
     desk: Desk, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 JOBS = 64
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_of_64_jobs_with_one_poison_and_one_crasher_62_succeed_whatever_the_order(
     desk: Desk, tmp_path: Path, seed: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.chaos.run.recovery import LIMIT_S, recovery_times_s
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ SLACK_S = 1.5
 """Two busy cores; what is promised is measured by `make recovery`."""
 
 
+@pytest.mark.long
 def test_the_jobs_of_killed_workers_are_done_again_soon(servers: Servers, tmp_path: Path) -> None:
     times_s = recovery_times_s(servers.url("valkey"), 3, tmp_path)
 

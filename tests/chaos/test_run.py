@@ -16,6 +16,7 @@ SECONDS = 20.0
 """For each of three runs: a minute of harm in all."""
 
 
+@pytest.mark.long
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(("seed", "failover"), [(1, False), (2, False), (1, True)])
 async def test_whatever_happens_every_job_ends_once_and_rightly(

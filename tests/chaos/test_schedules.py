@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
+import pytest
 from tests.chaos.fleet import Fleet
 from tests.chaos.kit import Desk, wait_until
 from tests.chaos.processors import digest, every_second
@@ -22,6 +23,7 @@ def _now_ms(desk: Desk) -> int:
     return int(seconds) * 1000 + int(micros) // 1000
 
 
+@pytest.mark.long
 def test_every_tick_has_one_job_that_ends_while_workers_are_killed(desk: Desk, tmp_path: Path) -> None:
     chance = random.Random(7)  # noqa: S311 - whom to kill
     with Fleet(desk, tmp_path, "digests tests.chaos.processors:every_second", max_wait_ms=0) as fleet:

@@ -18,6 +18,7 @@ GAUGES = {"rss_kib", "fds", "threads", "tasks", "connections", "channels", "memo
 }
 
 
+@pytest.mark.long
 @pytest.mark.timeout(180)
 async def test_a_short_soak_samples_every_gauge_and_finds_no_growth(tmp_path: Path) -> None:
     found, problems = await soak(SECONDS, tmp_path)

@@ -120,6 +120,7 @@ async def test_lanes_take_turns_as_the_model_says(real_bench: Bench, seed: int) 
         await real_bench.settle(f"b{n}", entries)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("real_bench", REAL[:1], indirect=True)  # it takes long
 async def test_ten_thousand_keys_cost_a_claim_no_more_and_leave_nothing(real_bench: Bench) -> None:
     batches = 0

@@ -28,6 +28,7 @@ class ProtocolWalk(TroubleSteps):
     """Everything."""
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("engine", REAL)
 @pytest.mark.parametrize(("walk", "walks"), [(HappyWalk, 6), (ProtocolWalk, 25)])
 def test_random_walks_keep_every_promise(servers: Servers, engine: str, walk: type[Walk], walks: int) -> None:

@@ -49,6 +49,7 @@ def short_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("b")
 
 
+@pytest.mark.long
 def test_a_tiny_run_prints_the_table_and_leaves_nothing_behind(short_path: Path) -> None:
     report = short_path / "figures.json"
     arguments = (

@@ -100,6 +100,7 @@ def demo() -> Iterator[Demo]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+@pytest.mark.long
 def test_every_job_gets_its_own_result_once_and_nothing_is_left_behind(demo: Demo, tmp_path: Path) -> None:
     code, out, err = demo.run(
         "--jobs", "600", "--json", "--search", "return", "--keep", str(tmp_path / "kept")

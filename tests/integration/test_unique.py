@@ -48,6 +48,7 @@ def counting(ran: list[Any]) -> BatchProcessor[Any, Any]:
     return work
 
 
+@pytest.mark.long
 async def test_of_many_processes_that_submit_at_once_one_job_runs_and_all_get_its_result(
     client: AsyncClient, redis_url: str
 ) -> None:
