@@ -59,7 +59,7 @@ async def main() -> None:
         async for job in client.as_completed(jobs, timeout_s=10):
             try:
                 vector = await job.result()
-                print(job.id, "->", [round(value, 2) for value in vector[:4]], "...")
+                print(job.id, "->", [round(value, 2) for value in vector if value], "and zeros")
             except JobFailed as failed:
                 print(job.id, "->", failed.error_type, failed.error_message)
 
