@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
 WAIT_S = 60.0
+SOME = ("--jobs", "3000")  # enough to be in the middle of
 MARKER = "DEMO_TEST_MARKER"
 MAIN = "import sys; from microbatch.console.main import main; sys.exit(main())"  # what the script does
 
@@ -143,7 +144,7 @@ def test_people_get_a_table_the_ratio_and_the_hits(demo: Demo) -> None:
 
 
 def test_ctrl_c_ends_it_in_order(demo: Demo) -> None:
-    process = demo.start()
+    process = demo.start(*SOME)
     demo.first("demo.tether")
 
     process.send_signal(signal.SIGINT)
@@ -156,7 +157,7 @@ def test_ctrl_c_ends_it_in_order(demo: Demo) -> None:
 
 
 def test_a_worker_that_dies_ends_it_and_is_named(demo: Demo) -> None:
-    process = demo.start()
+    process = demo.start(*SOME)
     os.kill(demo.first("demo.tether"), signal.SIGKILL)
 
     out, err = process.communicate(timeout=WAIT_S)
@@ -168,7 +169,7 @@ def test_a_worker_that_dies_ends_it_and_is_named(demo: Demo) -> None:
 
 
 def test_no_process_outlives_a_demo_that_was_killed(demo: Demo) -> None:
-    process = demo.start()
+    process = demo.start(*SOME)
     demo.first("demo.producer")
 
     process.kill()

@@ -12,6 +12,7 @@ from microbatch.console.demo.corpus import (
     count_tokens,
     docstrings,
     read_share,
+    sample,
     spread,
     standard_library,
     write,
@@ -119,6 +120,24 @@ def test_blank_docstrings_are_no_work_and_lone_surrogates_become_question_marks(
     _file(tmp_path, "lone.py", r'"""a \ud800 b"""')
 
     assert list(docstrings(tmp_path)) == [Docstring("lone", "a ? b")]
+
+
+def test_a_sample_comes_from_all_over_and_in_the_order_of_names(tmp_path: Path) -> None:
+    for number in range(100):
+        _file(tmp_path, f"m{number:02}.py", '"""A module."""\ndef f():\n    """A function."""\n')
+
+    found = [each.name for each in sample(tmp_path, 10)]
+
+    assert found == sorted(found)
+    assert len(found) == len(set(found)) == 10
+    assert {name[1] for name in found} >= {"0", "1", "3", "4", "6"}
+
+
+def test_a_sample_of_more_than_there_is_is_everything(tmp_path: Path) -> None:
+    for number in range(40):
+        _file(tmp_path, f"m{number:02}.py", MODULE)
+
+    assert sample(tmp_path, 10_000) == list(docstrings(tmp_path))
 
 
 def test_this_python_has_thousands_of_docstrings() -> None:

@@ -18,10 +18,20 @@ from typing import TYPE_CHECKING, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-__all__ = ["Docstring", "count_tokens", "docstrings", "read_share", "spread", "standard_library", "write"]
+__all__ = [
+    "Docstring",
+    "count_tokens",
+    "docstrings",
+    "read_share",
+    "sample",
+    "spread",
+    "standard_library",
+    "write",
+]
 
 T = TypeVar("T")
 
+_STRIDE = 16  # a sample comes from every so many-th file, and from those between only where it must
 _PASSED_OVER = frozenset({"test", "tests", "idle_test", "site-packages", "dist-packages"})
 _TOKEN = re.compile(r"\w+")
 _DOCUMENTED = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -55,15 +65,24 @@ def docstrings(root: Path) -> Iterator[Docstring]:
     Yields:
         Every docstring that is not blank.
     """
-    for path in sorted(root.rglob("*.py")):
-        parts = path.relative_to(root).with_suffix("").parts
-        if not _PASSED_OVER.isdisjoint(parts) or not all(part.isidentifier() for part in parts):
-            continue
-        module = _parsed(path)
-        if module is not None:
-            dotted = ".".join(parts[:-1] if parts[-1] == "__init__" and parts[:-1] else parts)
-            yield from _own(module, dotted)
-            yield from _nested(module, dotted)
+    for path in _sources(root):
+        yield from _documented(root, path)
+
+
+def sample(root: Path, count: int) -> list[Docstring]:
+    """Take `count` docstrings from all over, in the order of their names, reading no more files than needed.
+
+    Args:
+        root: As for `docstrings`.
+        count: How many; all where there are fewer.
+    """
+    sources = _sources(root)
+    found: dict[Path, list[Docstring]] = {}
+    for path in (path for start in range(_STRIDE) for path in sources[start::_STRIDE]):
+        if sum(map(len, found.values())) >= count:
+            break
+        found[path] = list(_documented(root, path))
+    return spread([each for path in sorted(found) for each in found[path]], count)
 
 
 def spread(items: Sequence[T], count: int) -> list[T]:
@@ -97,6 +116,25 @@ def read_share(path: Path, share: int, shares: int) -> list[tuple[int, Docstring
             for number, line in enumerate(file)
             if number % shares == share
         ]
+
+
+def _sources(root: Path) -> list[Path]:
+    return [
+        path
+        for path in sorted(root.rglob("*.py"))
+        if _PASSED_OVER.isdisjoint(parts := path.relative_to(root).with_suffix("").parts)
+        and all(part.isidentifier() for part in parts)
+    ]
+
+
+def _documented(root: Path, path: Path) -> Iterator[Docstring]:
+    module = _parsed(path)
+    if module is None:
+        return
+    parts = path.relative_to(root).with_suffix("").parts
+    dotted = ".".join(parts[:-1] if parts[-1] == "__init__" and parts[:-1] else parts)
+    yield from _own(module, dotted)
+    yield from _nested(module, dotted)
 
 
 def _parsed(path: Path) -> ast.Module | None:

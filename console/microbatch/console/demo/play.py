@@ -114,13 +114,10 @@ class _Performance:
     def _find_work(self) -> list[Docstring]:
         python = f"Python {sys.version_info.major}.{sys.version_info.minor}"
         self._progress.say(f"Reading the docstrings of {python}'s standard library ...")
-        work = list(corpus.docstrings(corpus.standard_library()))
+        library, jobs = corpus.standard_library(), self._wish.jobs
+        work = list(corpus.docstrings(library)) if jobs is None else corpus.sample(library, jobs)
         if not work:
-            raise NoWork(
-                f"no docstrings below {corpus.standard_library()}: this Python came without its sources"
-            )
-        if self._wish.jobs is not None:
-            work = corpus.spread(work, self._wish.jobs)
+            raise NoWork(f"no docstrings below {library}: this Python came without its sources")
         self._progress.say(f"{len(work):,} docstrings go into a full-text index (SQLite FTS5).")
         return work
 
