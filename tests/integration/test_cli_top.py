@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
-from tests.integration.test_cli_basics import LIMIT_S, MICROBATCH, Command, ran, until
+from tests.integration.test_cli_basics import LIMIT_S, MICROBATCH, Command, free_port, ran, until
 
+from microbatch.common.embedded import EmbeddedServer
 from microbatch.common.errors import JobFailed
 from microbatch.producer import Client
 
@@ -91,40 +94,79 @@ def test_a_queue_that_nobody_ever_used_is_3(tmp_path: Path, redis_url: str) -> N
     assert ran("top", "nowhere", redis_url=redis_url, here=tmp_path).end() == 3
 
 
-def test_on_a_terminal_it_shows_itself_anew_until_it_is_interrupted(tmp_path: Path, redis_url: str) -> None:
-    with Client(redis_url) as client:
-        client.submit("first", 1)
-        ours, theirs = pty.openpty()
+class OnTerminal:
+    """`microbatch top` on a terminal of its own; it is gone afterwards."""
+
+    def __init__(self, here: Path, redis_url: str, terminal: str = "xterm") -> None:
+        self.ours, theirs = pty.openpty()
         clean = {name: value for name, value in os.environ.items() if not name.startswith("MICROBATCH_")}
-        process = subprocess.Popen(
+        own = {"MICROBATCH_REDIS_URL": redis_url, "MICROBATCH_COMMAND_TIMEOUT_S": "1", "TERM": terminal}
+        self.process = subprocess.Popen(
             [MICROBATCH, "top", "--interval-s", "0.1"],
-            cwd=tmp_path,
-            env=clean | {"MICROBATCH_REDIS_URL": redis_url, "TERM": "xterm", "COLUMNS": "120", "LINES": "30"},
+            cwd=here,
+            env=clean | own | {"COLUMNS": "120", "LINES": "30"},
             stdin=theirs,
             stdout=theirs,
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
         os.close(theirs)
-        try:
-            shown = b""
-            while b"first" not in shown:
-                shown += os.read(ours, 65_536)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait(LIMIT_S)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        os.close(self.ours)
+
+    def shows(self, words: bytes) -> bytes:
+        """Everything that it shows until these words have come."""
+        shown = b""
+        while words not in shown:
+            assert select.select([self.ours], [], [], LIMIT_S)[0], (words, shown[-2_000:])
+            shown += os.read(self.ours, 65_536)
+        return shown
+
+    def end(self) -> int:
+        while self.process.poll() is None:
+            with contextlib.suppress(OSError):  # it has closed its side
+                os.read(self.ours, 65_536)
+        return self.process.wait(LIMIT_S)
+
+
+def test_on_a_terminal_it_shows_itself_anew_until_it_is_interrupted(tmp_path: Path, redis_url: str) -> None:
+    with Client(redis_url) as client:
+        client.submit("first", 1)
+        with OnTerminal(tmp_path, redis_url) as shown:
+            shown.shows(b"first")
             client.submit("second", 1)
-            while b"second" not in shown:
-                shown += os.read(ours, 65_536)
-            process.send_signal(signal.SIGINT)
-            while process.poll() is None:
-                try:
-                    os.read(ours, 65_536)
-                except OSError:  # it has closed its side
-                    break
-            assert process.wait(LIMIT_S) == 0
-            assert process.stderr is not None
-            assert process.stderr.read() == b""
-        finally:
-            process.kill()
-            process.wait(LIMIT_S)
-            if process.stderr is not None:
-                process.stderr.close()
-            os.close(ours)
+            shown.shows(b"second")
+            shown.process.send_signal(signal.SIGINT)
+            assert shown.end() == 0
+            assert shown.process.stderr is not None
+            assert shown.process.stderr.read() == b""
+
+
+def test_it_stays_while_redis_is_away(tmp_path: Path) -> None:
+    port = free_port()
+    url = f"redis://127.0.0.1:{port}/0"
+    with EmbeddedServer(port=port), Client(url) as client:
+        client.submit("before", 1)
+        terminal = OnTerminal(tmp_path, url)
+        terminal.shows(b"before")
+    with terminal:
+        terminal.shows(b"as of ")
+        with EmbeddedServer(port=port), Client(url) as client:
+            client.submit("afterwards", 1)
+            terminal.shows(b"afterwards")
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_one_look(tmp_path: Path, redis_url: str) -> None:
+    with Client(redis_url) as client:
+        client.submit("first", 1)
+    with OnTerminal(tmp_path, redis_url, terminal="dumb") as shown:
+        assert b"\x1b" not in shown.shows(b"first")
+        assert shown.end() == 0

@@ -1,12 +1,13 @@
 """`microbatch top`: watch queues, workers and errors as they change.
 
-Rule: it looks and changes nothing. On a terminal it shows itself anew every few seconds; for scripts, one
-look as text or JSON.
+Rule: it looks and changes nothing. On a terminal it shows itself anew every few seconds, and stays while
+Redis is away; for scripts, one look as text or JSON.
 """
 # ruff: noqa: PLC0415 - what is heavy is imported by `run`, so that help comes at once
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,8 @@ def run(arguments: argparse.Namespace) -> int:
     import asyncio
     import contextlib
 
-    if arguments.once or arguments.json or not sys.stdout.isatty():
+    is_screen = sys.stdout.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}
+    if arguments.once or arguments.json or not is_screen:
         survey = asyncio.run(_once(arguments))
         if arguments.json:
             print_json(_plain(survey))
@@ -88,22 +90,31 @@ async def _once(arguments: argparse.Namespace) -> Survey:
 
 async def _live(arguments: argparse.Namespace) -> None:
     import asyncio
+    from datetime import UTC, datetime
 
+    from microbatch.common.errors import AuthenticationFailed, ConnectionFailed
     from microbatch.console.connecting import connected_admin
 
     try:
         from rich.console import Console
         from rich.live import Live
-        from rich.text import Text
+
+        from microbatch.console.top_view import view
     except ImportError as error:
         raise UsageError("a live view needs rich: pip install 'microbatch[cli]', or use --once") from error
     console = Console()
     async with connected_admin(arguments) as admin:
+        survey, seen_at, trouble = await _look(admin, arguments), datetime.now(UTC), ""
         with Live(console=console, screen=True, auto_refresh=False, vertical_overflow="crop") as live:
             while True:
-                survey = await _look(admin, arguments)
-                live.update(Text(_text(survey), no_wrap=True, overflow="crop"), refresh=True)
+                live.update(view(survey, console, seen_at=seen_at, trouble=trouble), refresh=True)
                 await asyncio.sleep(max(0.1, arguments.interval_s))
+                try:
+                    survey, seen_at, trouble = await _look(admin, arguments), datetime.now(UTC), ""
+                except AuthenticationFailed:
+                    raise
+                except ConnectionFailed as error:  # it comes back, and so does the view
+                    trouble = str(error)
 
 
 async def _look(admin: Admin, arguments: argparse.Namespace) -> Survey:
