@@ -73,6 +73,30 @@ def test_the_line_says_what_to_do() -> None:
     assert ".;" not in refusal_of(errors.ConnectionFailed("Connection refused.")).sentence
 
 
+@pytest.mark.parametrize(
+    ("url", "words", "advice"),
+    [
+        ("rediss://h:1/0", "[SSL: CERTIFICATE_VERIFY_FAILED] certificate has expired", "ssl_ca_certs"),
+        ("rediss://h:1/0", "(104, 'Connection reset by peer')", "ssl_certfile"),
+        ("rediss://h:1/0?ssl_ca_certs=x", "No such file or directory", "a file that the URL names"),
+        ("rediss://h:1/0", "TimeoutError", "does it speak TLS"),
+        ("redis://h:1/0", "(104, 'Connection reset by peer')", "rediss://"),
+        ("redis://h:1/0", "Connect call failed", "is it running?"),
+        ("unix:///no/such/socket", "No such file or directory", "is it running?"),
+    ],
+)
+def test_a_server_that_does_not_answer_may_want_something_else(url: str, words: str, advice: str) -> None:
+    refusal = refusal_of(errors.ConnectionFailed(f"Redis at {url} did not answer: {words}"))
+    assert advice in refusal.sentence
+    assert refusal.code == 69
+
+
+def test_a_database_that_is_not_there_is_no_matter_of_the_version() -> None:
+    sentence = refusal_of(errors.ServerError("Redis answered: DB index is out of range")).sentence
+    assert "databases" in sentence
+    assert "7.0" not in sentence
+
+
 def test_a_bug_is_named_and_can_be_reported() -> None:
     sentence = refusal_of(KeyError("x")).sentence
     assert "KeyError: 'x'" in sentence

@@ -54,6 +54,18 @@ class UsageError(Exception):
 
 
 _START_REDIS = "is it running? --redis-url or MICROBATCH_REDIS_URL says where, `microbatch server` starts one"
+_CERTIFICATES = (
+    "ssl_ca_certs, ssl_certfile, ssl_keyfile and the host in the URL have to fit: see deploy/README.md"
+)
+_NO_ANSWER = (
+    # Words of an error, words of its address, and what is likely then; the first that fits.
+    ("No such file", "ssl_", "a file that the URL names in ssl_... is not there"),
+    ("SSL", "", _CERTIFICATES),
+    ("certificate", "", _CERTIFICATES),
+    ("reset by peer", "rediss", f"it may want another certificate of its clients: {_CERTIFICATES}"),
+    ("TimeoutError", "rediss", "is it running, and does it speak TLS at this port?"),
+    ("reset by peer", "redis://", "is it running? Where it speaks TLS, write rediss://"),
+)
 _PASSWORD = "check user and password in --redis-url or MICROBATCH_REDIS_URL, and the user's ACL rules"  # noqa: S105 - advice
 
 
@@ -63,8 +75,11 @@ def refusal_of(error: BaseException) -> Refusal:
         return Refusal(error.code, str(error))
     for kind, code, advice in _table():
         if isinstance(error, kind):
-            what_to_do = advice.replace("JOB_ID", getattr(error, "job_id", None) or "JOB_ID")
-            return Refusal(code, f"{str(error).rstrip('.')}; {what_to_do}" if advice else str(error))
+            what_to_do = _specific(str(error), advice).replace(
+                "JOB_ID", getattr(error, "job_id", None) or "JOB_ID"
+            )
+            sentence = str(error) if str(error).endswith("...") else str(error).rstrip(".")
+            return Refusal(code, f"{sentence}; {what_to_do}" if advice else str(error))
     if isinstance(error, OSError):  # such as a full disk under stdout
         return Refusal(ExitCode.FAILED, f"the system refused: {error}")
     return Refusal(
@@ -72,6 +87,16 @@ def refusal_of(error: BaseException) -> Refusal:
         f"this is a bug in microbatch: {type(error).__name__}: {error}; please report it with the output of "
         "the same command and --traceback",
     )
+
+
+def _specific(sentence: str, advice: str) -> str:
+    """Advice that fits the words where there is some: a wrong certificate is no server that is down."""
+    if advice == _START_REDIS:
+        fitting = (what for words, where, what in _NO_ANSWER if words in sentence and where in sentence)
+        return next(fitting, advice)
+    if "DB index" in sentence:
+        return "the number at the end of the URL has to be below `databases` in redis.conf"
+    return advice
 
 
 def _table() -> Iterator[tuple[type[Exception], ExitCode, str]]:
