@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 UNIT = DEPLOY / "systemd" / "microbatch-worker@.service"
+EXPORTER = DEPLOY / "systemd" / "microbatch-exporter.service"
 EXAMPLE = DEPLOY / "systemd" / "worker.env.example"
 TEARDOWN_MARGIN_S = 10
 
@@ -33,18 +34,19 @@ def default_of(name: str) -> float:
     return float(WorkerSettings.model_fields[name].default)
 
 
-def section(name: str) -> configparser.SectionProxy:
+def section(name: str, unit: Path = UNIT) -> configparser.SectionProxy:
     parser = configparser.RawConfigParser(strict=False)
     parser.optionxform = str  # type: ignore[assignment, method-assign]
-    parser.read_string(UNIT.read_text())
+    parser.read_string(unit.read_text())
     return parser[name]
 
 
-@pytest.fixture
-def installed_unit(tmp_path: Path) -> Path:
-    """Return a copy of the unit whose executable exists: `verify` insists on that."""
-    copy = tmp_path / UNIT.name
-    copy.write_text(UNIT.read_text().replace("/opt/microbatch/venv/bin/microbatch", sys.executable))
+@pytest.fixture(params=[UNIT, EXPORTER], ids=["worker", "exporter"])
+def installed_unit(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """Return a copy of a unit whose executable exists: `verify` insists on that."""
+    unit: Path = request.param
+    copy = tmp_path / unit.name
+    copy.write_text(unit.read_text().replace("/opt/microbatch/venv/bin/microbatch", sys.executable))
     return copy
 
 
@@ -85,6 +87,19 @@ def test_systemd_waits_for_the_worker_s_own_word_and_restarts_one_that_is_stuck_
     service = section("Service")
     assert (service["Type"], service["NotifyAccess"]) == ("notify", "main")
     assert 3 <= float(service["WatchdogSec"]) <= 60 - default_of("liveness_limit_s")
+
+
+def test_the_exporter_is_hardened_as_the_worker_is_and_listens_where_prometheus_asks() -> None:
+    def hardening(unit: Path) -> set[str]:
+        text = unit.read_text().partition("DynamicUser=yes")[2].partition("[Install]")[0]
+        return set(text.split("\n"))
+
+    service = section("Service", EXPORTER)
+    assert hardening(EXPORTER) == hardening(UNIT)
+    assert "MICROBATCH_MONITORING_ADDRESS=0.0.0.0:9465" in EXPORTER.read_text()
+    assert "microbatch-exporter" in (DEPLOY / "monitoring" / "prometheus.yml").read_text()
+    assert service["LoadCredential"].startswith("MICROBATCH_REDIS_URL:")
+    assert service["RestartPreventExitStatus"] == str(int(ExitCode.USAGE))
 
 
 def test_the_password_comes_as_a_credential_that_is_named_like_its_setting() -> None:
