@@ -21,8 +21,8 @@ from microbatch.common.subscription import Subscription
 from microbatch.producer.fragments import parse_fragments
 from microbatch.producer.mailbox import Hearing, Mailbox
 from microbatch.producer.newsroom import Newsroom
-from microbatch.producer.opening import open_fragments
 from microbatch.producer.records import RecordReader
+from microbatch.producer.unsealer import open_fragments
 
 if TYPE_CHECKING:
     from microbatch.common.connection import Connection

@@ -21,8 +21,8 @@ from microbatch.common.netstrings import read_netstrings
 from microbatch.common.states import FINAL_STATES, JobState
 from microbatch.common.status import JobStatus, parse_status
 from microbatch.common.stopping import stop
-from microbatch.producer.opening import opened_value
 from microbatch.producer.ticket import NOT_REGISTERED, Ticket
+from microbatch.producer.unsealer import opened_value
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence

@@ -1,4 +1,4 @@
-"""Opening: results under seal, as they are pushed and as records hold them.
+"""The unsealer: results under seal, as they are pushed and as records hold them.
 
 Rule: only what the keys vouch for is a result. A pushed value that they do not vouch for is dropped, because
 anybody can push: its job's record is read instead, and that one's word is final.
