@@ -19,7 +19,7 @@ from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
 from microbatch.common.scripts import BatchFacts, Claimed, NewJob, Outcome, RedriveCode
 from microbatch.console.admin import Admin
 from microbatch.console.main import main
-from microbatch.producer import AsyncClient, JobState
+from microbatch.producer import AsyncClient, ClientSettings, JobState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -328,5 +328,7 @@ async def test_an_admin_that_is_not_open_or_finds_no_server_says_so(redis_url: s
     with pytest.raises(ClientClosed):
         admin.dead_letters("work")
     with pytest.raises(ConnectionFailed):
-        async with Admin("unix:///tmp/microbatch-no-such-socket?db=0"):
+        async with Admin(
+            "unix:///tmp/microbatch-no-such-socket?db=0", settings=ClientSettings(command_timeout_s=0.3)
+        ):
             pass

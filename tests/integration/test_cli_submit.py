@@ -361,14 +361,14 @@ def test_the_memory_for_a_file_does_not_grow_with_its_length(served: str, tmp_pa
 
     def most_memory_kib(lines: int) -> int:
         with Command("submit", "echo", "--file", "-", "--wait", redis_url=served, here=tmp_path) as command:
-            payload = json.dumps("x" * 500)
+            payload = json.dumps("x" * 1500)
             for _ in range(lines // 500):
                 command.write(f"{payload}\n" * 500)
             until(lambda: len(command.out) == lines, f"{lines} answers")
             status = Path(f"/proc/{command.process.pid}/status").read_text()
             return int(status.partition("VmHWM:")[2].split()[0])
 
-    assert most_memory_kib(30_000) < most_memory_kib(5_000) + 12_000
+    assert most_memory_kib(15_000) < most_memory_kib(3_000) + 12_000
 
 
 def test_ctrl_c_ends_a_submission_that_waits_without_a_word(served: str, tmp_path: Path) -> None:
