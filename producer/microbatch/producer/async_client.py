@@ -6,21 +6,19 @@ on to a job that the caller dropped.
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from microbatch.common import scripts
 from microbatch.common.clock import Deadline, SystemClock
-from microbatch.common.errors import ClientClosed, NotReplicated, ProtocolError, QueueFull, ResultNotFound
+from microbatch.common.errors import NotReplicated, ProtocolError, QueueFull, ResultNotFound
 from microbatch.common.identifiers import check_queue, split_job_id
 from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
-from microbatch.common.settings import ClientSettings, redact_url
 from microbatch.producer.bulk import BulkSubmit
+from microbatch.producer.client_life import ClientLife
 from microbatch.producer.handle import AsyncJobHandle, ticket_of
 from microbatch.producer.mapping import in_order
 from microbatch.producer.recent import recent_batches
-from microbatch.producer.session import Session
-from microbatch.producer.tracing import admitted, sending, tracing_of
+from microbatch.producer.tracing import admitted, sending
 from microbatch.producer.waiting import Harvest
 from microbatch.producer.watching import feed
 
@@ -36,7 +34,7 @@ __all__ = ["AsyncClient"]
 HEARTBEAT_LIMIT_S = 10.0
 
 
-class AsyncClient:
+class AsyncClient(ClientLife):
     """Submits jobs and awaits their results, from one event loop.
 
     Use it as `async with AsyncClient(...) as client`, or call `open()` and `close()`.
@@ -49,50 +47,6 @@ class AsyncClient:
         SettingsError: A URL or a setting that cannot be used.
     """
 
-    def __init__(self, url: str | None = None, *, settings: ClientSettings | None = None) -> None:
-        if settings is None:
-            settings = ClientSettings() if url is None else ClientSettings(redis_url=url)
-        elif url is not None:
-            settings = settings.model_copy(update={"redis_url": ClientSettings(redis_url=url).redis_url})
-        self._settings = settings
-        self._session: Session | None = None
-        self._closed = False
-        self._opening = asyncio.Lock()
-        self._tracing = tracing_of(settings)
-
-    async def open(self) -> None:
-        """Connect. Harmless when repeated; a closed client cannot be opened again.
-
-        Raises:
-            ConnectionFailed: Redis did not answer within `command_timeout_s`.
-            AuthenticationFailed: Redis refused the password.
-            EmbeddedServerError: The embedded server cannot be started.
-            ClientClosed: It was closed.
-        """
-        async with self._opening:
-            if self._closed:
-                raise ClientClosed
-            if self._session is None:
-                self._session = await Session.open(self._settings)
-
-    async def close(self) -> None:
-        """Let submits that were handed over land (within `command_timeout_s`), then disconnect.
-
-        Whoever still waits for a result gets `ClientClosed`; the jobs go on. Harmless when repeated.
-        """
-        self._closed = True
-        async with self._opening:
-            session, self._session = self._session, None
-        if session is not None:
-            await session.close()
-
-    async def __aenter__(self) -> Self:
-        await self.open()
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
     async def submit(
         self, queue: str, payload: Any, *, job_id: str | None = None, **options: Unpack[SubmitOptions]
     ) -> AsyncJobHandle:
@@ -104,9 +58,9 @@ class AsyncClient:
                 datetime; a pydantic model or a dataclass travels as the dict of its fields.
             job_id: The second half of the job's id; None: a fresh one. The same id with the same payload is
                 the same job, so that a submit can be repeated safely.
-            **options: `on_full`, `timeout_s`, `kind`, `headers`, `result_ttl_s`, `max_attempts`,
-                `expires_in_s`, `delay_s`, `run_at`, `unique_key`, `unique_for_s`, `durability`: as
-                `SubmitOptions` describes them.
+            **options: `on_full`, `timeout_s`, `kind`, `headers`, `priority`, `batch_key`, `cost`,
+                `result_ttl_s`, `max_attempts`, `expires_in_s`, `delay_s`, `run_at`, `unique_key`,
+                `unique_for_s`, `durability`: as `SubmitOptions` describes them.
 
         Returns:
             The job's handle; with `unique_key` that of the job that has the key, whoever submitted it.
@@ -116,7 +70,9 @@ class AsyncClient:
             SubmitTimeout: No answer within `timeout_s`. The job may have been accepted by then; it does not
                 appear later.
             NotReplicated: Accepted, but too few replicas have it: `durability="replicated"`.
+            QueueDraining: An operator lets the queue run empty.
             DuplicateJobId: `job_id` is taken by a job with another payload.
+            TooManyBatchKeys, JobTooCostly: More lanes, or more `cost`, than the settings allow.
             PayloadError: The payload (or headers) cannot travel; `PayloadTooLarge` where it is too large.
             ConnectionFailed: Redis did not answer within `command_timeout_s`.
             ServerFull: Redis is out of memory.
@@ -289,12 +245,3 @@ class AsyncClient:
             ValueError: Not a valid queue name.
         """
         return await recent_batches(self._opened().connection, QueueKeys(check_queue(queue)), limit)
-
-    def __repr__(self) -> str:
-        state = "closed" if self._closed else "open" if self._session else "not open"
-        return f"<AsyncClient {state} {redact_url(self._settings.redis_url)}>"
-
-    def _opened(self) -> Session:
-        if self._session is None or self._closed:
-            raise ClientClosed
-        return self._session
