@@ -4,10 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := common producer worker console tests examples benchmarks
 
-# Tests and demo start hundreds of processes. Compiled once, and outside of the sources, also where the
-# environment forbids caches: else each of them compiles everything again.
+# Tests and demo start hundreds of processes: where the environment forbids to keep compiled code, each of them
+# would compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
-export PYTHONPYCACHEPREFIX := $(CURDIR)/$(VENV)/pycache
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test fuzz compat chaos recovery soak lint format types bench clean
@@ -68,3 +67,4 @@ bench: $(VENV)/.setup ## ratios to a minimal pipeline and to peers, in one run
 
 clean: ## remove the virtual environment and caches
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find $(SOURCES) -name __pycache__ -prune -exec rm -rf {} +
