@@ -88,7 +88,7 @@ async def loop(redis: ScriptedRedis) -> AsyncIterator[Loop]:
 def a_batch(*, newer: bool = False) -> Claimed:
     entry = make_entry("a")
     entry.newer = newer
-    return Claimed("size", 1, [entry])
+    return Claimed("size", 1, [entry], 1)
 
 
 async def test_without_a_free_slot_nothing_is_claimed(loop: Loop, redis: ScriptedRedis) -> None:

@@ -36,9 +36,9 @@ def entries(*written_ms: int) -> list[Entry]:
 
 
 def begin(
-    tally: Tally, batch_id: str, jobs: list[Entry], *, at_ms: int = 1000, reason: str = "wait"
+    tally: Tally, batch_id: str, jobs: list[Entry], *, at_ms: int = 1000, reason: str = "wait", most: int = 4
 ) -> QueueTally:
-    tally.claimed("q", batch_id, Claimed(reason, at_ms, jobs), jobs)
+    tally.claimed("q", batch_id, Claimed(reason, at_ms, jobs, most), jobs)
     return tally.queues["q"]
 
 
@@ -109,6 +109,14 @@ def test_a_batch_that_was_lost_is_counted_once(tally: Tally) -> None:
     assert mine.batches == {("wait", "lost"): 1}
 
 
+@pytest.mark.parametrize(("most", "fill"), [(4, 0.5), (2, 1.0), (1, 1.0)])
+def test_a_batch_is_full_where_it_has_what_its_claim_asked_for(tally: Tally, most: int, fill: float) -> None:
+    """Adaptive batching and an operator may ask for less than `max_batch_size`."""
+    mine = begin(tally, "b", entries(900, 990), most=most)
+    assert mine.fill.total == fill
+    assert mine.capacity == 2 / fill
+
+
 def test_a_batch_of_nothing_but_expired_jobs_is_empty(tally: Tally) -> None:
     mine = begin(tally, "b", [])
     tally.settled("q", "b", ended(entries(900), "expired"), None)
@@ -121,7 +129,7 @@ def test_a_batch_of_nothing_but_expired_jobs_is_empty(tally: Tally) -> None:
 def test_every_observer_of_many_hears_everything(tally: Tally) -> None:
     other = Tally([queue_settings("q", settings=WorkerSettings())])
     both, jobs = Observers([tally, Observer(), other]), entries(900)
-    both.claimed("q", "b", Claimed("wait", 1000, jobs), jobs)
+    both.claimed("q", "b", Claimed("wait", 1000, jobs, 4), jobs)
     with both.processing(Batch("b", "q", "wait", [])):
         pass
     both.settled("q", "b", ended(jobs, "succeeded"), None)

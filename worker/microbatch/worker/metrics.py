@@ -42,7 +42,10 @@ WORKER_METRICS: dict[str, tuple[str, str]] = {
         ),
     ),
     "microbatch_batch_size_jobs": ("queue", "Jobs per batch."),
-    "microbatch_batch_fill_ratio": ("queue", "Jobs per batch, as a share of max_batch_size."),
+    "microbatch_batch_fill_ratio": (
+        "queue",
+        "Jobs per batch, as a share of what it may have: max_batch_size, or what batching makes of it.",
+    ),
     "microbatch_queue_wait_seconds": ("queue", "Per job: from when it could run to its claim."),
     "microbatch_batching_wait_seconds": (
         "queue",

@@ -52,7 +52,7 @@ class Observation:
         if settings.tracing:
             from microbatch.worker.tracing import BatchTracing  # noqa: PLC0415 - an extra
 
-            observers.append(BatchTracing(worker_id, queues))
+            observers.append(BatchTracing(worker_id))
         self.observer: Observer = Observers(observers)
         self.health = Health(
             liveness_limit_s=settings.liveness_limit_s,

@@ -129,7 +129,7 @@ class Tally(Observer):
         mine.open[batch_id] = _Open(claimed.reason, size, now_ms, self._clock_s)
         if not entries:
             return
-        limit = mine.settings.max_batch_size
+        limit = max(claimed.most, size)  # a claim that is repeated may ask for less than it has got already
         mine.size.add(size)
         mine.fill.add(size / limit)
         mine.capacity += limit

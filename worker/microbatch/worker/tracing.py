@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span, SpanContext
 
-    from microbatch.common.scripts import Outcome, SettleCode
-    from microbatch.common.settings import QueueSettings
+    from microbatch.common.entry import Entry
+    from microbatch.common.scripts import Claimed, Outcome, SettleCode
     from microbatch.worker.batch import Batch, Job
     from microbatch.worker.observer import BatchEnd
 
@@ -44,14 +44,18 @@ class BatchTracing(Observer):
 
     Args:
         worker_id: Who runs the batches.
-        queues: The settings of its queues.
     """
 
-    def __init__(self, worker_id: str, queues: Iterable[QueueSettings]) -> None:
+    def __init__(self, worker_id: str) -> None:
         self._worker_id = worker_id
-        self._limits = {each.queue: each.max_batch_size for each in queues}
+        self._most: dict[str, int] = {}
         self._tracer = own_tracer()
         self._open: dict[str, tuple[Span, list[int]]] = {}
+
+    def claimed(self, queue: str, batch_id: str, claimed: Claimed, entries: Sequence[Entry]) -> None:
+        """Note how many jobs the batch could have."""
+        del queue
+        self._most[batch_id] = max(claimed.most, len(entries))
 
     def processing(self, batch: Batch[Any]) -> AbstractContextManager[object]:
         """Begin the span of a batch."""
@@ -61,7 +65,7 @@ class BatchTracing(Observer):
             "messaging.client.id": self._worker_id,
             "microbatch.batch.id": batch.id,
             "microbatch.batch.close_reason": batch.reason,
-            "microbatch.batch.fill_ratio": len(batch) / self._limits[batch.queue],
+            "microbatch.batch.fill_ratio": len(batch) / self._most.get(batch.id, len(batch)),
         }
         span = self._tracer.start_span(
             f"process {batch.queue}",
@@ -86,6 +90,7 @@ class BatchTracing(Observer):
     def ended(self, queue: str, batch_id: str, end: BatchEnd) -> None:
         """End its span."""
         del queue
+        self._most.pop(batch_id, None)
         span, (failed, retried) = self._open.pop(batch_id, (None, (0, 0)))
         if span is None:
             return

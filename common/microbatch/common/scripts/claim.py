@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -44,11 +45,12 @@ DEFAULT_TERMS = BatchTerms()
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A batch that this worker holds now. `claimed_ms` is Redis's time."""
+    """A batch that this worker holds now. `claimed_ms` is Redis's time, `most` what was asked for."""
 
     reason: str
     claimed_ms: int
     entries: list[Entry]
+    most: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +95,10 @@ def claim(  # noqa: PLR0913 - what the script takes
         args.append(said)
     if hold is not None:
         args += [hold.fill, int(hold.hold_ms * 1000)]
-    return Call(load("claim"), keys.prefix, args, _parse)
+    return Call(load("claim"), keys.prefix, args, partial(_parse, max_batch_size))
 
 
-def _parse(reply: Any) -> ClaimReply:
+def _parse(most: int, reply: Any) -> ClaimReply:
     kind = reply[0]
     if kind == b"idle":
         return _IDLE
@@ -107,4 +109,4 @@ def _parse(reply: Any) -> ClaimReply:
         lane, plain, others = reply[index].decode(), reply[index + 1], reply[index + 2]
         entries += map(parse_plain, repeat(lane), plain[::4], plain[1::4], plain[2::4], plain[3::4])
         entries += [parse_entry(lane, entry_id, fields) for entry_id, fields in others]
-    return Claimed(reply[1].decode(), reply[2], entries)
+    return Claimed(reply[1].decode(), reply[2], entries, most)
