@@ -11,7 +11,7 @@ from microbatch.common.keys import KNOWN_QUEUES
 __all__ = ["leaked_keys"]
 
 # Per queue, not per job: they do not grow with the work, or (workers, dead) are bounded elsewhere.
-_PERMANENT = re.compile(r"mb:\{[^}]+\}:(lane:\w+|settings|workers|idle|dead|recent|side|limits)\Z")
+_PERMANENT = re.compile(r"mb:\{[^}]+\}:(lane:\w+|settings|workers|about|idle|dead|recent|side|limits)\Z")
 
 
 def leaked_keys(url: str) -> list[str]:

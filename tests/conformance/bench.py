@@ -219,6 +219,7 @@ class Bench:
         idle: bool = False,
         stale_claim_ms: int = 5_000,
         thorough: bool = False,
+        about: str = "",
     ) -> Look:
         return await self.run(
             heartbeat(
@@ -229,6 +230,7 @@ class Bench:
                 stale_claim_ms=stale_claim_ms,
                 idle=idle,
                 thorough=thorough,
+                about=about,
             )
         )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tests.conformance.bench import LONG_MS
 
 from microbatch.common import scripts
+from microbatch.common.worker_facts import WorkerFacts
 
 if TYPE_CHECKING:
     from tests.conformance.bench import Bench
@@ -54,13 +55,38 @@ async def test_of_many_workers_those_that_beat_last_are_seen(bench: Bench) -> No
     assert (await look(bench))["w2"].silent_s > 1
 
 
+async def test_a_worker_is_seen_with_what_it_says_about_itself_until_it_leaves_or_is_taken_over(
+    bench: Bench,
+) -> None:
+    facts = WorkerFacts("1.2", "quiet", 4, ("gpu", "eu"))
+    for worker in ("w1", "w2"):
+        await bench.beat(worker, about=facts.text())
+    await bench.beat("w3")
+    assert {worker: sight.facts for worker, sight in (await look(bench)).items()} == {
+        "w1": facts,
+        "w2": facts,
+        "w3": WorkerFacts(),
+    }
+
+    await bench.step_aside("w1", leaving=True)
+    await bench.die("w2")
+    await bench.takeover("w2")
+    assert not await bench.raw.exists(bench.keys.about)
+
+
+async def test_what_nobody_says_any_more_goes_and_who_lives_says_it_again(bench: Bench) -> None:
+    await bench.raw.hset(bench.keys.about, mapping={f"gone{n}": "version=1" for n in range(9)})
+    await bench.beat("w1", about="version=2", thorough=True)
+    assert await bench.raw.hgetall(bench.keys.about) == {b"w1": b"version=2"}
+
+
 async def test_keys_that_something_else_overwrote_hold_nothing(bench: Bench) -> None:
     await bench.submit("a")
     await bench.take("b1")
-    for name in ("batches:w1", "idle", "watcher"):
+    for name in ("batches:w1", "idle", "watcher", "about"):
         await bench.raw.delete(bench.keys.prefix + name)
         await bench.raw.lpush(bench.keys.prefix + name, "ours now")
     sight = (await look(bench))["w1"]
-    assert (sight.batches, sight.jobs, sight.doing) == (0, 0, "")
+    assert (sight.batches, sight.jobs, sight.doing, sight.facts) == (0, 0, "", WorkerFacts())
     await bench.raw.set(bench.keys.prefix + "workers", "ours now")
     assert await look(bench) == {}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 NAMES = (
     *("lane:main", "lane:front", "lane:solo", "dead", "recent", "workers", "idle", "scheduled"),
-    *("tombstones", "settings", "watchers", "listeners", "counters", "unique", "schedules"),
+    *("tombstones", "settings", "watchers", "listeners", "counters", "unique", "schedules", "about"),
 )
 
 

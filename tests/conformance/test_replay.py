@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.chaos.link import Link, Trap, calls_of
 from tests.conformance.replay_control import CONTROL_ROWS
+from tests.conformance.replay_orders import ORDER_ROWS
 from tests.conformance.replay_table import ROWS as TABLE
 from tests.conformance.replay_table import Late, Row
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from microbatch.common.scripts import Call
 
 SCRIPTS = Path(microbatch.common.scripts.__file__).parent
-ROWS = [*TABLE, *CONTROL_ROWS]
+ROWS = [*TABLE, *CONTROL_ROWS, *ORDER_ROWS]
 LATE = [(row, name) for row in ROWS for name in row.late]
 
 

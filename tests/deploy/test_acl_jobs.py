@@ -176,6 +176,26 @@ def test_an_admin_retries_purges_and_schedules(failed: str, cli: Callable[..., A
         cli("admin", "cron", words[0], "echo", "mine", *words[1:])
 
 
+def test_an_admin_orders_workers_and_an_observer_only_lists_them(
+    cli: Callable[..., Any], server: Guarded
+) -> None:
+    (worker,) = cli("observer", "workers")
+    for words in (
+        ("ping",),
+        ("stats",),
+        ("resize", "2"),
+        ("set", "max_batch_size", "9"),
+        ("quiet",),
+        ("resume",),
+    ):
+        (reply,) = cli("admin", "workers", "send", *words, "--worker", worker["id"])
+        assert reply["status"] == "done"
+    cli("admin", "queue", "limits", "echo", "max_batch_size=")
+    cli("observer", "workers", "send", "ping", "--all", code=2)
+    assert any(line.startswith("observer: ") for line in server.refused())
+    server.root.acl_log_reset()
+
+
 def test_an_admin_runs_the_doctor_who_finds_every_user_s_rights_complete(cli: Callable[..., Any]) -> None:
     for user, roles in (
         ("producer", ["producer"]),

@@ -43,6 +43,7 @@ UNITS = {
     "monitoring_address": "",
     "tracing": "",
     "log_format": "",
+    "labels": "",
     "replicas": "replicas",
 }
 
@@ -81,7 +82,7 @@ def unit(name: str) -> str:
 
 
 def default(field: FieldInfo) -> str:
-    if field.default is None:
+    if field.default in (None, ()):
         return "unset"
     return f"`{field.default:.12g}`" if isinstance(field.default, float) else f"`{field.default}`"
 

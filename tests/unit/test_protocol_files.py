@@ -27,7 +27,7 @@ def _code(text: str) -> str:
 
 
 def test_every_script_has_a_wrapper_of_its_name() -> None:
-    assert len(NAMES) == 30
+    assert len(NAMES) == 33
     for name in NAMES:
         assert callable(getattr(scripts, name))
 
@@ -91,6 +91,7 @@ def test_an_include_comes_once_and_after_what_it_needs(name: str) -> None:
         "unique": {"carried"},
         "schedule": {"park"},
         "crash": {"finish", "move", "dead"},
+        "orders": set(),
     }
     for place, include in enumerate(included):
         assert needs.get(include, set()) <= set(included[:place])
@@ -115,6 +116,8 @@ def test_every_key_and_channel_of_a_queue_is_in_one_slot(queue: str) -> None:
         keys.prefix,
         keys.job("a"),
         keys.batches("host:1:2"),
+        keys.orders("host:1:2"),
+        keys.acks("0"),
         keys.wake_channel("host:1:2"),
         keys.reply_channel("c"),
         *(keys.lane(lane) for lane in LANES),
@@ -135,6 +138,8 @@ def test_the_scripts_build_the_same_keys_as_the_python_side() -> None:
             keys.ready(""),
             keys.bucket(""),
             keys.batches(""),
+            keys.orders(""),
+            keys.acks(""),
             keys.wake_channel(""),
             keys.reply_channel(""),
             keys.aside(""),

@@ -81,7 +81,7 @@ async def test_it_beats_for_every_queue_and_ends_when_told() -> None:
 
     assert redis.is_closed
     assert not heartbeat._thread.is_alive()
-    assert redis.calls[0][2][5:] == ["b1"]
+    assert redis.calls[0][2][6:] == ["b1"]
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,14 @@ class QueueKeys:
         """The batches that a worker holds."""
         return f"{self.prefix}batches:{worker}"
 
+    def orders(self, worker: str) -> str:
+        """What operators ordered a worker to do."""
+        return f"{self.prefix}orders:{worker}"
+
+    def acks(self, order_id: str) -> str:
+        """What workers answered to an order."""
+        return f"{self.prefix}acks:{order_id}"
+
     def schedule(self, name: str) -> str:
         """A schedule's definition and how far it has come."""
         return f"{self.prefix}schedule:{name}"
@@ -83,6 +91,11 @@ class QueueKeys:
     def workers(self) -> str:
         """Heartbeats by worker."""
         return f"{self.prefix}workers"
+
+    @property
+    def about(self) -> str:
+        """What each worker says about itself."""
+        return f"{self.prefix}about"
 
     @property
     def idle(self) -> str:

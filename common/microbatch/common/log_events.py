@@ -51,6 +51,14 @@ LOG_EVENTS: Mapping[str, Event] = {
     "SIGTSTP: quiet, no new claims": _event("quieted", "", "It claims nothing, until CONT."),
     "SIGCONT: claiming again": _event("resumed", "", "It claims again."),
     "SIGUSR1: %r, open batches: %s": _event("dumped", "worker batches", "Asked for; stacks follow."),
+    "%s ordered: %s": _event("ordered", "who order", "`microbatch workers send`: it is carried out."),
+    "refused what %s ordered: %s": _event(
+        "order_refused", "who error", "It makes no sense here; whoever ordered it is told why."
+    ),
+    "the order %s of %s broke": _event("bug_order", "order who", "A bug of microbatch; tell us."),
+    "queue %s: no look for orders: %s": _event(
+        "orders_unread", "queue error", "The loop is stuck, and Redis does not answer either; repeated."
+    ),
     "leaving to be restarted, %s": _event(
         "retiring", "reason", "`max_batches` or `max_rss_bytes` is reached."
     ),

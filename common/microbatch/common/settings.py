@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from microbatch.common import lane_settings
 from microbatch.common.bind_address import check_bind_address
@@ -41,6 +41,7 @@ from microbatch.common.settings_bounds import (
     WaitMs,
 )
 from microbatch.common.settings_sources import UnknownSettingWarning, queue_key
+from microbatch.common.worker_facts import check_labels
 
 __all__ = [
     "ClientSettings",
@@ -147,6 +148,11 @@ class WorkerSettings(PayloadLimits, RedisSettings):
         default=30.0,
         description="How long the event loop may be stuck before the heartbeat stops and others take the "
         "jobs. Less finds hung workers sooner, more tolerates blocking code.",
+    )
+    labels: Annotated[tuple[str, ...], BeforeValidator(check_labels)] = Field(
+        default=(),
+        description="Labels of this worker, several with commas: `microbatch workers` shows them, and "
+        "`microbatch workers send --label` addresses workers by them.",
     )
     monitoring_address: Annotated[str, AfterValidator(check_bind_address)] | None = Field(
         default=None,

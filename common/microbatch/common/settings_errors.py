@@ -24,7 +24,7 @@ __all__ = ["plain_error"]
 SECRETS: Final = ("signing_keys", "encryption_keys")
 """Settings of which nothing may be shown."""
 
-_CHECKED: Final = ("redis_url", "monitoring_address", *SECRETS)
+_CHECKED: Final = ("redis_url", "monitoring_address", "labels", *SECRETS)
 
 _UNITS: Final = {"_bytes": "bytes", "_ms": "milliseconds", "_s": "seconds"}
 

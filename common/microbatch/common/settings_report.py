@@ -71,6 +71,8 @@ def _rows(settings: RedisSettings) -> Iterator[SettingRow]:
 def _shown(value: Any) -> Any:
     if isinstance(value, SecretStr):
         return shown_keyring(value.get_secret_value())
+    if isinstance(value, tuple):
+        return ",".join(value) or None
     return redact_url(value) if isinstance(value, str) else value
 
 
@@ -80,7 +82,7 @@ def _row(path: tuple[str, ...], value: Any, default: Any, origin: str, field: Fi
         variable=variable_of(path),
         value=_shown(value),
         origin=origin,
-        default=default,
+        default=_shown(default) if isinstance(default, tuple) else default,
         description=field.description or "",
         used_by=(),
     )

@@ -15,6 +15,7 @@ from microbatch.common.errors import ClientClosed
 from microbatch.common.identifiers import check_queue
 from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
 from microbatch.common.settings import ClientSettings
+from microbatch.console.crew import Crew
 from microbatch.console.dead_letters import DeadLetters
 from microbatch.console.queue_control import QueueControl, whoami
 from microbatch.console.schedules import Schedules
@@ -124,6 +125,16 @@ class Admin:
             who: How `microbatch status` names whoever holds it up; None: `user@host` of this process.
         """
         return QueueControl(self._opened(), queue, who=whoami() if who is None else who)
+
+    def crew(self, queue: str | None = None, *, who: str | None = None) -> Crew:
+        """The workers, to list and to order; no round trip. Errors as from `dead_letters`.
+
+        Args:
+            queue: Those of this queue; None: of all queues.
+            who: How workers name whoever ordered something in their logs; None: `user@host` of this process.
+        """
+        queues = None if queue is None else [check_queue(queue)]
+        return Crew(self._opened(), queues, who=whoami() if who is None else who)
 
     def _opened(self) -> Connection:
         if self._connection is None:

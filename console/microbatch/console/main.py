@@ -32,6 +32,7 @@ PROG = "microbatch"
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("microbatch.console.demo.command", "see the whole system at work, on an embedded server"),
     "worker": ("microbatch.console.worker_command", "process the jobs of one or more queues, in batches"),
+    "workers": ("microbatch.console.workers_command", "list the workers, and tell them what to do"),
     "submit": ("microbatch.console.submit_command", "put one job, or a file of them, into a queue"),
     "result": ("microbatch.console.result_command", "show the result of a job, or wait for it"),
     "status": ("microbatch.console.status_command", "show the queues: what waits, what runs, who works"),

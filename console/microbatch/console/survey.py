@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from microbatch.common.job_update import BatchSummary
-    from microbatch.common.scripts import Fleet, QueueStatus
+    from microbatch.common.scripts import Fleet, QueueStatus, WorkerSight
     from microbatch.console.admin import Admin
 
 __all__ = ["ErrorRow", "QueueRow", "Survey", "WorkerRow", "queue_row", "surveyed", "worker_rows"]
@@ -49,7 +49,14 @@ class QueueRow:
 
 @dataclass(frozen=True, slots=True)
 class WorkerRow:
-    """One worker: `working`, `watching`, `idle`, `silent` (it may be dead), or `aside`: it takes no work."""
+    """One worker.
+
+    Attributes:
+        state: `working`, `watching`, `idle`, `silent` (it may be dead), `quiet`, `leaving`, `stuck` (only a
+            restart helps), or `aside`: it takes no work just now.
+        concurrency: How many batches it runs at a time, all queues together; None: it does not say.
+        version: Of microbatch; empty: it does not say.
+    """
 
     worker: str
     queues: list[str]
@@ -57,6 +64,9 @@ class WorkerRow:
     batches: int
     jobs: int
     silent_s: float
+    concurrency: int | None = None
+    version: str = ""
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,25 +116,33 @@ def queue_row(queue: str, status: QueueStatus, batches: Sequence[BatchSummary], 
 def worker_rows(fleets: Iterable[tuple[str, Fleet]], heartbeat_limit_s: float) -> list[WorkerRow]:
     """Put the workers of several queues together: one row for each, whatever it works for."""
     queues: dict[str, list[str]] = {}
-    holds: dict[str, list[int]] = {}
-    silent_s: dict[str, float] = {}
-    doing: dict[str, set[str]] = {}
+    sights: dict[str, list[WorkerSight]] = {}
     for queue, fleet in fleets:
         for sight in fleet.workers:
             queues.setdefault(sight.worker, []).append(queue)
-            held = holds.setdefault(sight.worker, [0, 0])
-            held[0] += sight.batches
-            held[1] += sight.jobs
-            silent_s[sight.worker] = min(sight.silent_s, silent_s.get(sight.worker, sight.silent_s))
-            doing.setdefault(sight.worker, set()).add(sight.doing)
-    rows = []
-    for worker in sorted(queues):
-        state = next((each for each in ("watching", "idle") if each in doing[worker]), "aside")
-        batches, jobs = holds[worker]
-        state = "working" if batches else state
-        state = "silent" if silent_s[worker] > heartbeat_limit_s else state
-        rows.append(WorkerRow(worker, queues[worker], state, batches, jobs, silent_s[worker]))
-    return rows
+            sights.setdefault(sight.worker, []).append(sight)
+    return [_worker_row(queues[worker], sights[worker], heartbeat_limit_s) for worker in sorted(queues)]
+
+
+def _worker_row(queues: list[str], sights: list[WorkerSight], heartbeat_limit_s: float) -> WorkerRow:
+    newest = min(sights, key=lambda sight: sight.silent_s)
+    slots = [sight.facts.concurrency for sight in sights]
+    batches = sum(sight.batches for sight in sights)
+    seen = {sight.doing for sight in sights}
+    state = next((each for each in ("watching", "idle") if each in seen), "aside")
+    state = "working" if batches else state
+    state = newest.facts.state or state
+    return WorkerRow(
+        worker=newest.worker,
+        queues=queues,
+        state="silent" if newest.silent_s > heartbeat_limit_s else state,
+        batches=batches,
+        jobs=sum(sight.jobs for sight in sights),
+        silent_s=newest.silent_s,
+        concurrency=None if None in slots else sum(filter(None, slots)),
+        version=newest.facts.version,
+        labels=newest.facts.labels,
+    )
 
 
 async def surveyed(

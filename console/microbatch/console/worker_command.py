@@ -93,6 +93,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="[HOST:]PORT",
         help="serve metrics and health there over HTTP (default: nowhere)",
     )
+    parser.add_argument(
+        "--label",
+        "--labels",
+        dest="labels",
+        metavar="LABEL",
+        action="append",
+        help="a label by which `microbatch workers` finds it; can be repeated",
+    )
     parser.add_argument("--burst", action="store_true", help="leave when the queues are empty")
     parser.add_argument(
         "--log-format",
@@ -122,6 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
             "drain_timeout_s": arguments.drain_timeout_s,
             "monitoring_address": arguments.monitoring_address,
             "log_format": arguments.log_format,
+            "labels": arguments.labels,
         }
     )
     log_to_stderr(arguments.log_level, "json" if arguments.json else settings.log_format)

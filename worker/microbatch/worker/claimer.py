@@ -61,7 +61,7 @@ class Claimer:
         self._keys = QueueKeys(pacing.queue)
         self._ledger = ledger
         self._on_batch = on_batch
-        self._quiet = False
+        self.is_quiet = False  # set from any thread; then the bell has to be rung, on the loop
         self._leaving = False
         self._aside = False
         self._is_listed = False  # whether Redis may still think that we are idle, or watch
@@ -70,12 +70,12 @@ class Claimer:
 
     def quiet(self) -> None:
         """Stop claiming, until `resume`."""
-        self._quiet = True
+        self.is_quiet = True
         self.bell.ring()
 
     def resume(self) -> None:
         """Claim again."""
-        self._quiet = False
+        self.is_quiet = False
         self.bell.ring()
 
     def leave(self) -> None:
@@ -86,7 +86,12 @@ class Claimer:
     @property
     def takes_work(self) -> bool:
         """Whether it claims, or will as soon as a slot is free."""
-        return not self._quiet and not self._leaving
+        return not self.is_quiet and not self._leaving
+
+    @property
+    def state(self) -> str:
+        """`leaving`, `quiet`, or empty: it takes work."""
+        return "leaving" if self._leaving else "quiet" if self.is_quiet else ""
 
     def heed(self, limits: BatchLimits) -> None:
         """Form batches as an operator says from the next claim on; from any thread of this process."""
@@ -118,7 +123,7 @@ class Claimer:
                 await self._fail(error)
 
     async def _turn(self) -> None:
-        if self._quiet:
+        if self.is_quiet:
             await self._stand_aside()
             return
         if not self._ledger.has_free_slot:
@@ -200,7 +205,7 @@ class Claimer:
         if self._ledger.has_free_slot:
             return
         await self.bell.wait()
-        if not self._ledger.has_free_slot and not self._leaving and not self._quiet:
+        if not self._ledger.has_free_slot and not self._leaving and not self.is_quiet:
             await self.step_aside(leaving=False)
 
     async def _stand_aside(self) -> None:
@@ -208,7 +213,7 @@ class Claimer:
             self._aside = True
             await self.step_aside(leaving=False)
         self.bell.silence()
-        if self._quiet and not self._leaving:
+        if self.is_quiet and not self._leaving:
             await self.bell.wait()
 
 

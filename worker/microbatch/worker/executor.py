@@ -67,6 +67,9 @@ class Executor(Protocol):
     async def teardown(self) -> None:
         """Release what the processor holds. An error is logged: the jobs are settled already."""
 
+    def resize(self, slots: int) -> None:
+        """Make room for so many calls at a time; whoever calls keeps to it."""
+
     def cancelled(self, token: str) -> None:
         """Let a running processor see that the job of this entry was cancelled."""
 

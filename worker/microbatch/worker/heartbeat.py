@@ -1,8 +1,9 @@
 """The heartbeat: a thread of its own that says that this worker lives, and looks after the others.
 
 Rule: it has its own connection and needs neither the loop nor the processor, so that a long or blocking
-batch never looks dead; but it falls silent when the loop has been stuck for too long. Whoever is alive takes
-over whoever is not: there is no leader. It never touches a batch that the loop runs.
+batch never looks dead; but it falls silent when the loop has been stuck for too long, and then only asks for
+orders. Whoever is alive takes over whoever is not: there is no leader. It never touches a batch that the loop
+runs.
 """
 
 from __future__ import annotations
@@ -16,15 +17,25 @@ import time
 from typing import TYPE_CHECKING
 
 from microbatch.common.errors import AuthenticationFailed, ConnectionFailed, MicrobatchError
-from microbatch.common.scripts import CrashTerms, heartbeat, release, step_aside, takeover
+from microbatch.common.scripts import (
+    CrashTerms,
+    acknowledge,
+    heartbeat,
+    orders,
+    release,
+    step_aside,
+    takeover,
+)
 from microbatch.worker.observer import NO_OBSERVER, Observer
 from microbatch.worker.vitality import Vitality, beat_interval_s, pause_s
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from microbatch.common.connection import BlockingConnection
+    from microbatch.common.orders import Order
     from microbatch.common.settings import WorkerSettings
+    from microbatch.worker.foreman import Foreman
     from microbatch.worker.queue_agent import QueueAgent
 
 __all__ = ["Heartbeat"]
@@ -32,6 +43,7 @@ __all__ = ["Heartbeat"]
 log = logging.getLogger("microbatch.worker")
 EARLY_S = (0.01, 0.06)
 THOROUGH_EVERY = 5  # rounds
+LEAST_INTERVAL_S = 0.05
 
 
 class Heartbeat:
@@ -43,6 +55,7 @@ class Heartbeat:
         settings: Limits.
         agents: The queues; read from the thread, never changed.
         observer: Who is told.
+        foreman: Who carries out orders; None: nobody does.
     """
 
     def __init__(
@@ -52,7 +65,9 @@ class Heartbeat:
         settings: WorkerSettings,
         agents: Sequence[QueueAgent],
         observer: Observer = NO_OBSERVER,
+        foreman: Foreman | None = None,
     ) -> None:
+        self._foreman = foreman
         self._observer = observer
         self.reached_s: float | None = None  # when every queue was reached last; None while one is not
         self._connection = connection
@@ -66,6 +81,7 @@ class Heartbeat:
         self._limit_ms = round(settings.heartbeat_limit_s * 1000)
         self._vitality = Vitality(settings.loop_stall_limit_s, settings.heartbeat_limit_s, time.monotonic())
         self._stop = threading.Event()
+        self._nudged = threading.Event()
         self._thread = threading.Thread(target=self._run, name="microbatch-heartbeat", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._was_stalled = False
@@ -75,9 +91,13 @@ class Heartbeat:
         self._loop = asyncio.get_running_loop()
         self._thread.start()
 
+    def hasten(self) -> None:
+        """Beat now; from any thread."""
+        self._nudged.set()
+
     async def stop(self) -> None:
         """Stop beating and close the connection."""
-        self._stop.set()
+        self._end()
         if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join, self._settings.command_timeout_s * 2)
         self._connection.close()
@@ -88,7 +108,7 @@ class Heartbeat:
         Raises:
             MicrobatchError: Redis does not answer; other workers take the batches over in time.
         """
-        self._stop.set()
+        self._end()
         timeout_s = min(2.0, self._settings.command_timeout_s)
         moved = 0
         for agent in list(self._agents):
@@ -114,12 +134,23 @@ class Heartbeat:
         agents = [agent for agent in list(self._agents) if agent.runner.blocks_loop or not blocking]
         return [due_s for agent in agents for due_s in agent.runner.due_s()]
 
+    def _end(self) -> None:
+        self._stop.set()
+        self._nudged.set()
+
+    def _sleeps(self, pause_s: float) -> bool:
+        """Sleep until the next beat is due, or wanted; False: there will be none."""
+        if self._nudged.wait(pause_s):
+            self._stop.wait(min(pause_s, LEAST_INTERVAL_S))  # however often somebody wants one
+        self._nudged.clear()
+        return not self._stop.is_set()
+
     def _run(self) -> None:
-        pause = self._interval_s
-        while not self._stop.wait(pause):
-            is_early = pause < self._interval_s
-            pause, self._next_dead_s, self._rounds = self._interval_s, None, self._rounds + 1
+        pause, began_s = 0.0, -self._interval_s
+        while self._sleeps(pause):
             now_s = time.monotonic()
+            is_early, began_s = now_s - began_s < self._interval_s, now_s
+            pause, self._next_dead_s, self._rounds = self._interval_s, None, self._rounds + 1
             self._post(self._tick)
             if self._vitality.is_stalled(now_s, self._due_s()):
                 if not self._was_stalled:
@@ -128,6 +159,7 @@ class Heartbeat:
                         "the event loop is stuck: the heartbeat falls silent, others will take the jobs"
                     )
                 self._was_stalled = True
+                self._take_orders()
                 continue
             self._was_stalled = False
             self._vitality.beat_begins(now_s)
@@ -166,6 +198,7 @@ class Heartbeat:
                 stale_claim_ms=round(self._settings.command_timeout_s * 2000),
                 idle=agent.claimer.is_idle,
                 thorough=self._rounds % THOROUGH_EVERY == 0 or agent.settings.queue in self._doubtful,
+                about="" if self._foreman is None else self._foreman.about(agent),
             )
         )
         if look.next_dead_s is not None:
@@ -180,6 +213,7 @@ class Heartbeat:
                 agent.keys.aside(name),
             )
         agent.claimer.heed(look.limits)
+        self._obey(agent, look.orders)
         if look.work_waits and agent.claimer.is_idle:
             self._post(agent.bell.ring)
         if look.schedules_wait:
@@ -196,6 +230,24 @@ class Heartbeat:
                     if _is_out_of_reach(error):
                         raise
                     log.error("queue %s: cannot take over from %s: %s", agent.settings.queue, dead, error)
+
+    def _obey(self, agent: QueueAgent, given: Iterable[Order]) -> None:
+        if self._foreman is None:
+            return
+        for each in given:
+            silent_s = self._vitality.silent_s(time.monotonic())
+            answer = self._foreman.answer(agent, each, loop_silent_s=silent_s)
+            self._connection.run(acknowledge(agent.keys, self._worker_id, each.id, answer))
+            self._foreman.answered(agent, each)
+
+    def _take_orders(self) -> None:
+        """Ask for orders without a beat: whoever wonders why the loop is stuck is answered."""
+        for agent in list(self._agents):
+            try:
+                given = self._connection.run(orders(agent.keys, self._worker_id))
+                self._obey(agent, given)
+            except MicrobatchError as error:
+                log.warning("queue %s: no look for orders: %s", agent.settings.queue, error)
 
     def _take_over(self, agent: QueueAgent, dead: str) -> None:
         if dead == self._worker_id:
@@ -237,7 +289,7 @@ class Heartbeat:
         try:
             self._loop.call_soon_threadsafe(callback)  # type: ignore[arg-type]
         except RuntimeError:
-            self._stop.set()  # the loop is closed: nobody is left to beat for
+            self._end()  # the loop is closed: nobody is left to beat for
 
 
 def _is_out_of_reach(error: MicrobatchError) -> bool:

@@ -137,6 +137,10 @@ class LocalExecutor:
             log.exception("teardown of %s failed", self._processor.name)
         self._threads.stop()
 
+    def resize(self, slots: int) -> None:
+        """Start as many threads as there are slots; those that are left over sleep."""
+        self._threads.size = slots
+
     def cancelled(self, token: str) -> None:
         """Nothing to do: its jobs see their entries."""
 

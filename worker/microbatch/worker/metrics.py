@@ -99,7 +99,7 @@ _COUNTS: dict[str, Callable[[QueueTally], int]] = {
 _LEVELS: dict[str, Callable[[QueueTally], int]] = {
     "microbatch_batches_in_flight": lambda tally: len(tally.open),
     "microbatch_jobs_in_flight": lambda tally: sum(flight.size for flight in list(tally.open.values())),
-    "microbatch_batch_slots": lambda tally: tally.settings.concurrency,
+    "microbatch_batch_slots": lambda tally: tally.slots,
 }
 
 

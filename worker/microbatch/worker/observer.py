@@ -53,6 +53,9 @@ class Observer:
     def handed_back(self, queue: str, jobs: int) -> None:
         """Jobs went back to their queue without an outcome."""
 
+    def resized(self, queue: str, slots: int) -> None:
+        """From now on so many batches are held at a time."""
+
     def reclaimed(self, queue: str, jobs: int, failed: int) -> None:
         """Jobs of a dead worker went back to their queue; others had killed too many, and failed."""
 
@@ -122,6 +125,11 @@ class Observers(Observer):
         """As `Observer`."""
         for each in self._observers:
             each.handed_back(queue, jobs)
+
+    def resized(self, queue: str, slots: int) -> None:
+        """As `Observer`."""
+        for each in self._observers:
+            each.resized(queue, slots)
 
     def reclaimed(self, queue: str, jobs: int, failed: int) -> None:
         """As `Observer`."""

@@ -102,6 +102,10 @@ class Pace:
         alone = self._longer_ms > SHARING * self._held_up_ms and not self._probing
         return 1 if alone else self._all_slots
 
+    def resize(self, slots: int) -> None:
+        """So many batches may run at once from now on."""
+        self._all_slots = slots
+
     def plan(self, now_ms: float) -> Plan:
         """How to form a batch for a slot that is free now; a wait that has begun goes on."""
         if self._held is None:

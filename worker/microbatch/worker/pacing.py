@@ -72,6 +72,9 @@ class Pacing(Protocol):
     def freed(self) -> None:
         """A batch has left its slot."""
 
+    def resize(self, slots: int) -> None:
+        """So many batches may run at once from now on."""
+
     async def close(self) -> None:
         """Learn and tell nothing any more."""
 
@@ -98,6 +101,9 @@ class FixedPacing:
         """See `Pacing`."""
 
     def freed(self) -> None:
+        """See `Pacing`."""
+
+    def resize(self, slots: int) -> None:
         """See `Pacing`."""
 
     async def close(self) -> None:
@@ -168,6 +174,10 @@ class AdaptivePacing:
         if self._exchange is None and now_ms - self._exchanged_ms > EXCHANGE_EVERY_MS:
             self._exchanged_ms = now_ms
             self._exchange = asyncio.create_task(self._tell_and_hear(), name="microbatch-pace")
+
+    def resize(self, slots: int) -> None:
+        """See `Pacing`."""
+        self._pace.resize(slots)
 
     async def close(self) -> None:
         """See `Pacing`."""

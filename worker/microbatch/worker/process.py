@@ -118,6 +118,7 @@ class _LoopThread:
             raise
         self._notifier.ready(self._worker.queues)
         retirement = self._worker.retirement
+        retirement.on_order = lambda: self._tell(_RETIRING)  # the deadline runs although the loop be blocked
         retiring = asyncio.ensure_future(retirement.wait())
         dry = asyncio.ensure_future(self._worker.wait_until_dry()) if self._burst else None
         reasons = [leaving, retiring, *([dry] if dry else [])]

@@ -1,7 +1,8 @@
 """Run a processor in child processes: whatever one does to its process, the worker lives on.
 
-Rule: one child per slot, each with its own `setup`; a child runs one batch at a time, so that its death costs
-that batch alone. A child that died, hung or has run its share is replaced before the next batch.
+Rule: one child per slot (whoever calls keeps to the slots), each with its own `setup`; a child runs one batch
+at a time, so that its death costs that batch alone. A child that died, hung or has run its share is replaced
+before the next batch.
 """
 
 from __future__ import annotations
@@ -54,7 +55,8 @@ class ProcessExecutor:
         self._settings = settings
         self._free: list[Child] = []
         self._busy: set[Child] = set()
-        self._room = asyncio.Semaphore(settings.concurrency)
+        self._slots = settings.concurrency
+        self._leaving: set[asyncio.Task[None]] = set()
 
     async def setup(self) -> None:
         """Start the children and set the processor up in each.
@@ -77,7 +79,7 @@ class ProcessExecutor:
         Raises:
             BatchLost: The child died, or took longer than `batch_timeout_s` and was killed.
         """
-        async with self._room, Pump(settle) as pump:
+        async with Pump(settle) as pump:
             child = await self._take()
             ear = partial(_hear, batch, entries, pump)
             try:
@@ -101,7 +103,15 @@ class ProcessExecutor:
     async def teardown(self) -> None:
         """Let every child tear its processor down."""
         free, self._free = self._free, []
-        await asyncio.gather(*(child.leave() for child in free))
+        await asyncio.gather(*(child.leave() for child in free), *self._leaving)
+
+    def resize(self, slots: int) -> None:
+        """Have as many children as there are slots: more when they are needed, fewer when batches end."""
+        self._slots = slots
+        while self._free and len(self._free) + len(self._busy) > slots:
+            leaving = asyncio.ensure_future(self._free.pop().leave())
+            self._leaving.add(leaving)
+            leaving.add_done_callback(self._leaving.discard)
 
     def cancelled(self, token: str) -> None:
         """Tell the children that the job of this entry was cancelled."""
@@ -125,7 +135,8 @@ class ProcessExecutor:
     async def _put_back(self, child: Child) -> None:
         child.batches += 1
         share = self._settings.max_batches_per_child
-        if share is not None and child.batches >= share:
+        is_surplus = len(self._free) + len(self._busy) > self._slots
+        if is_surplus or (share is not None and child.batches >= share):
             await child.leave()
         else:
             self._free.append(child)

@@ -114,6 +114,14 @@ class QueueAgent:
             self.claimer.run(), name=f"microbatch-claim-{self.settings.queue}"
         )
 
+    def resize(self, slots: int) -> None:
+        """Run so many batches at a time from now on; those that run beyond it are finished."""
+        self.ledger.slots = slots
+        self.pacing.resize(slots)
+        self.runner.resize(slots)
+        self._parts.observer.resized(self.settings.queue, slots)
+        self.bell.ring()
+
     async def is_dry(self) -> bool:
         """Whether nothing waits, nothing is in flight here, and no retry of ours is still to come."""
         if self._is_busy():

@@ -1,4 +1,4 @@
-"""Why a worker leaves by itself: it has used up what it may, or holds a call that nothing can stop.
+"""Why a worker leaves without a signal: it has used up what it may, an operator ordered it, or a call hangs.
 
 Rule: it only says so, once and with a reason; whoever runs the worker drains it and ends the process. A
 supervisor (systemd, Kubernetes) then starts a fresh one.
@@ -56,10 +56,25 @@ class Retirement:
         self._rss = rss
         self._batches = 0
         self._wished = asyncio.Event()
+        self.is_heeded = False  # whether somebody waits for the wish, and will drain the worker
+        self.on_order: Callable[[], None] = lambda: None  # called at once, from any thread
 
     async def wait(self) -> None:
         """Return when the worker should leave."""
+        self.is_heeded = True
         await self._wished.wait()
+
+    def order(self, who: str, post: Callable[[Callable[[], object]], None]) -> None:
+        """An operator wants this worker to leave; from any thread.
+
+        Args:
+            who: Which operator.
+            post: Runs something on the loop.
+        """
+        if not self.why:
+            self.why = f"{who} ordered it"
+        post(self._wished.set)
+        self.on_order()
 
     def batch_ended(self) -> None:
         """Count a batch, and look at the memory."""

@@ -139,6 +139,10 @@ class Runner:
         """Whether a call that hangs may hang the event loop."""
         return self.processor.is_async and self._settings.executor != "process"
 
+    def resize(self, slots: int) -> None:
+        """Make room for so many batches at a time."""
+        self._executor.resize(slots)
+
     def cancelled(self, token: str) -> None:
         """Let a running processor see that the job of this entry was cancelled."""
         self._executor.cancelled(token)

@@ -111,6 +111,11 @@ class Switchboard:
         """Whether a call may outlast its cancellation."""
         return any(runner.may_stick for runner in self._runners.values())
 
+    def resize(self, slots: int) -> None:
+        """Make room for so many batches at a time."""
+        for runner in self._runners.values():
+            runner.resize(slots)
+
     def cancelled(self, token: str) -> None:
         """Let a running processor see that the job of this entry was cancelled."""
         for runner in self._runners.values():

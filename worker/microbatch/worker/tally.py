@@ -82,12 +82,14 @@ class QueueTally:
         queue_wait: Per job, from when it could run to its claim.
         batching_wait: Per batch, how long its oldest job waited for company.
         run: Per batch, in the processor.
+        slots: How many batches it may hold at a time.
         settle: Per batch, from the processor's answer to Redis's.
         latency: Per job that ended, from its submit to its end.
     """
 
     def __init__(self, settings: QueueSettings) -> None:
         self.settings = settings
+        self.slots = settings.concurrency
         self.jobs: Counter[str] = Counter(dict.fromkeys(OUTCOMES, 0))
         self.batches: Counter[tuple[str, str]] = Counter()
         self.redis_errors: Counter[str] = Counter()
@@ -196,6 +198,10 @@ class Tally(Observer):
         """Count jobs that another worker goes on with."""
         with self._lock:
             self.queues[queue].handed_back += jobs
+
+    def resized(self, queue: str, slots: int) -> None:
+        """Note how many batches it may hold."""
+        self.queues[queue].slots = slots
 
     def reclaimed(self, queue: str, jobs: int, failed: int) -> None:
         """Count jobs of dead workers."""

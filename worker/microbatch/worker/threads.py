@@ -24,7 +24,7 @@ class SlotThreads:
 
     def __init__(self, name: str, size: int) -> None:
         self._name = name
-        self._size = size
+        self.size = size
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._busy = 0
@@ -36,7 +36,7 @@ class SlotThreads:
         context = contextvars.copy_context()
         self._busy += 1
         try:
-            if len(self._threads) < min(self._busy, self._size):
+            if len(self._threads) < min(self._busy, self.size):
                 thread = threading.Thread(
                     target=self._run, name=f"{self._name}-{len(self._threads)}", daemon=True
                 )

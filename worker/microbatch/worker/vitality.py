@@ -61,6 +61,10 @@ class Vitality:
         """The loop is alive."""
         self._ticked_s = now_s
 
+    def silent_s(self, now_s: float) -> float:
+        """For how long the loop has not ticked."""
+        return now_s - self._ticked_s
+
     def is_stalled(self, now_s: float, due_s: Iterable[float] = ()) -> bool:
         """Whether the loop has been stuck for too long, and no batch is within its time-out (`due_s`)."""
         return now_s - self._ticked_s > self._loop_stall_limit_s and all(due < now_s for due in due_s)

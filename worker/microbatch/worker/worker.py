@@ -18,9 +18,11 @@ from microbatch.common.embedded import open_url
 from microbatch.common.errors import BatchTimeout
 from microbatch.common.identifiers import new_worker_id
 from microbatch.common.register import Register
+from microbatch.common.scripts import ORDER_MESSAGE
 from microbatch.common.settings import WorkerSettings
 from microbatch.common.subscription import Subscription
 from microbatch.worker.agent_parts import AgentParts
+from microbatch.worker.foreman import Foreman
 from microbatch.worker.heartbeat import Heartbeat
 from microbatch.worker.hooks import checked_hooks
 from microbatch.worker.isolation import Isolation
@@ -154,7 +156,9 @@ class Worker:
         channels = {agent.keys.wake_channel(self.id).encode(): agent for agent in self._agents}
 
         def woken(channel: bytes, message: bytes) -> None:
-            if channel in channels:
+            if message == ORDER_MESSAGE and self._heartbeat is not None:
+                self._heartbeat.hasten()
+            elif channel in channels:
                 channels[channel].heard(message)
 
         def connected() -> None:
@@ -172,8 +176,15 @@ class Worker:
         blocking = BlockingConnection(
             Endpoint(url, self.settings.command_timeout_s, f"microbatch:beat:{self.id}")
         )
+        foreman = Foreman(
+            self.settings.labels,
+            self._agents,
+            self.retirement,
+            self.observation.tally,
+            asyncio.get_running_loop(),
+        )
         observer = self.observation.observer
-        self._heartbeat = Heartbeat(blocking, self.id, self.settings, self._agents, observer)
+        self._heartbeat = Heartbeat(blocking, self.id, self.settings, self._agents, observer, foreman)
         self._heartbeat.start()
         for agent in self._agents:
             agent.start()

@@ -3,6 +3,7 @@
 A wrapper builds a `Call`; a connection runs it. docs/protocol.md describes them for other languages.
 """
 
+from microbatch.common.scripts.acknowledge import ANSWER_KEPT_MS, acknowledge
 from microbatch.common.scripts.await_results import KEPT_MS, RecordView, await_results
 from microbatch.common.scripts.cancel import CANCEL_MESSAGE, cancel
 from microbatch.common.scripts.claim import BatchTerms, Claimed, ClaimReply, Hold, Idle, Watch, claim
@@ -16,6 +17,8 @@ from microbatch.common.scripts.join import DeclaredLimits, join
 from microbatch.common.scripts.limit import limit
 from microbatch.common.scripts.listen import EVERYTHING, LEASE_MS, listen
 from microbatch.common.scripts.note import JobNote, note
+from microbatch.common.scripts.order import ORDER_MESSAGE, OrderCode, order
+from microbatch.common.scripts.orders import orders
 from microbatch.common.scripts.pace import pace
 from microbatch.common.scripts.purge import Purged, purge
 from microbatch.common.scripts.purge_dead import purge_dead
@@ -36,11 +39,13 @@ from microbatch.common.scripts.submit import JobOptions, NewJob, SubmitCode, Sub
 from microbatch.common.scripts.takeover import CrashTerms, TakenOver, takeover
 
 __all__ = [
+    "ANSWER_KEPT_MS",
     "CANCEL_MESSAGE",
     "EVERYTHING",
     "KEPT_MS",
     "LEASE_MS",
     "MOST_SCHEDULES",
+    "ORDER_MESSAGE",
     "BatchFacts",
     "BatchTerms",
     "Call",
@@ -61,6 +66,7 @@ __all__ = [
     "LogView",
     "Look",
     "NewJob",
+    "OrderCode",
     "Outcome",
     "Purged",
     "PutAnswer",
@@ -81,6 +87,7 @@ __all__ = [
     "TickJob",
     "Watch",
     "WorkerSight",
+    "acknowledge",
     "await_results",
     "cancel",
     "claim",
@@ -95,6 +102,8 @@ __all__ = [
     "listen",
     "load",
     "note",
+    "order",
+    "orders",
     "pace",
     "purge",
     "purge_dead",

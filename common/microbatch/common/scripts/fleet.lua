@@ -3,7 +3,7 @@
 -- Keys:    the queue's prefix
 -- Args:    how many at most: those that beat last
 -- Returns: {now_ms, {worker, ms since its last beat, batches that it holds, jobs in them,
---           'idle', 'watching' (it waits for a batch to fill) or ''} ...}
+--           'idle', 'watching' (it waits for a batch to fill) or '', what it says about itself} ...}
 -- Atomic because: what all of them hold at one moment adds up.
 -- @include base
 local limit = tonumber(ARGV[1])
@@ -29,7 +29,9 @@ if not beats.err then
         batches, jobs = batches + 1, jobs + words - 2
       end
     end
-    result[#result + 1] = {worker, int(now_ms - beat_ms), batches, jobs, doing(worker)}
+    local about = redis.pcall('HGET', Q .. 'about', worker)
+    about = type(about) == 'string' and about or ''
+    result[#result + 1] = {worker, int(now_ms - beat_ms), batches, jobs, doing(worker), about}
   end
 end
 return result

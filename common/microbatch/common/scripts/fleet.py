@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microbatch.common.scripts.script import Call, load
+from microbatch.common.worker_facts import WorkerFacts
 
 if TYPE_CHECKING:
     from microbatch.common.keys import QueueKeys
 
 __all__ = ["Fleet", "WorkerSight", "fleet"]
+
+NO_FACTS = WorkerFacts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,7 @@ class WorkerSight:
         batches: Batches that it holds.
         jobs: Jobs in them.
         doing: `idle`, `watching` (it waits for a batch to fill), or empty: it works, or takes no work.
+        facts: What it says about itself.
     """
 
     worker: str
@@ -30,6 +34,7 @@ class WorkerSight:
     batches: int
     jobs: int
     doing: str
+    facts: WorkerFacts = NO_FACTS
 
 
 class Fleet(NamedTuple):
@@ -48,6 +53,9 @@ def _parse(reply: Any) -> Fleet:
     return Fleet(int(reply[0]), [_sight(*row) for row in reply[1:]])
 
 
-def _sight(worker: bytes, silent_ms: bytes, batches: int, jobs: int, doing: bytes) -> WorkerSight:
+def _sight(
+    worker: bytes, silent_ms: bytes, batches: int, jobs: int, doing: bytes, about: bytes
+) -> WorkerSight:
     silent_s = max(0, int(silent_ms)) / 1000
-    return WorkerSight(worker.decode("utf-8", "replace"), silent_s, batches, jobs, doing.decode())
+    facts = WorkerFacts.parse(about)
+    return WorkerSight(worker.decode("utf-8", "replace"), silent_s, batches, jobs, doing.decode(), facts)

@@ -2,10 +2,11 @@
 --
 -- Keys:    the queue's prefix
 -- Args:    worker, heartbeat_limit_ms, stale_claim_ms, idle (1 | 0), thorough (1: look at the
---          types of the keys too | 0), then the ids of the batches it runs
+--          types of the keys too | 0), what it says about itself, then the ids of the batches it runs
 -- Returns: {work waits (1 | 0), orphaned batch ids, dead workers, ms until the next worker counts as dead unless it
 --          beats (-1: nobody), keys that held something else and were set aside,
---          a schedule wants to be looked at (1 | 0), max_batch_size and max_wait_ms as an operator limits them ('')}
+--          a schedule wants to be looked at (1 | 0), max_batch_size and max_wait_ms as an operator limits them (''),
+--          what operators ordered: a flat list of ids and texts}
 --          orphaned: batches that Redis holds for this worker, older than stale_claim_ms, which it does not run:
 --          the reply of their claim was lost
 -- Atomic because: one look must see one moment. It is a script so that a full server lets it through.
@@ -17,12 +18,21 @@
 -- @include history
 -- @include park
 -- @include foreign
+-- @include orders
 local worker, limit_ms, stale_ms, idle = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local about = ARGV[6]
 local DEAD_PER_LOOK = 8
 
 local aside = ARGV[5] == '1' and set_foreign_aside() or {}
 redis.call('ZREMRANGEBYSCORE', Q .. 'idle', '-inf', int(now_ms - 3000))
 redis.call('ZADD', Q .. 'workers', int(now_ms), worker)
+-- Who left and was forgotten says nothing any more; whoever lives says it again with the next beat.
+if ARGV[5] == '1' and redis.call('HLEN', Q .. 'about') > redis.call('ZCARD', Q .. 'workers') then
+  redis.call('DEL', Q .. 'about')
+end
+if about ~= '' and redis.call('HGET', Q .. 'about', worker) ~= about then
+  redis.call('HSET', Q .. 'about', worker, about)
+end
 
 local watcher = redis.call('GET', Q .. 'watcher')
 if watcher == HOLD then
@@ -37,7 +47,7 @@ local watching = watcher and watcher:match('^%d+ (.+)$') == worker
 if idle == '1' and not watching then redis.call('ZADD', Q .. 'idle', int(now_ms), worker) end
 
 local running = {}
-for i = 6, #ARGV do running[ARGV[i]] = true end
+for i = 7, #ARGV do running[ARGV[i]] = true end
 local orphans = {}
 for _, batch in ipairs(redis.call('HKEYS', Q .. 'batches:' .. worker)) do
   if not running[batch] then
@@ -56,4 +66,4 @@ local schedule = redis.pcall('ZRANGE', Q .. 'schedules', 0, 0, 'WITHSCORES')
 local ticks = not schedule.err and schedule[2] and tonumber(schedule[2]) <= now_ms
   and not is_gated('draining') and 1 or 0
 local limits = redis.pcall('HMGET', Q .. 'limits', 'max_batch_size', 'max_wait_ms')
-return {waits, orphans, dead, next_dead_ms, aside, ticks, limits[1] or '', limits[2] or ''}
+return {waits, orphans, dead, next_dead_ms, aside, ticks, limits[1] or '', limits[2] or '', orders_of(worker)}

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from microbatch.common.limits import NO_LIMITS, BatchLimits
+from microbatch.common.scripts.orders import read_orders
 from microbatch.common.scripts.script import Arg, Call, load
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from microbatch.common.keys import QueueKeys
+    from microbatch.common.orders import Order
 
 __all__ = ["Look", "heartbeat"]
 
@@ -28,6 +30,7 @@ class Look:
         aside: Keys of the queue, by their last part, that held something else and were set aside.
         schedules_wait: Whether a schedule wants to be looked at.
         limits: What an operator says about batches.
+        orders: What operators ordered this worker to do, the first given at the front.
     """
 
     work_waits: bool
@@ -37,6 +40,7 @@ class Look:
     aside: tuple[str, ...] = ()
     schedules_wait: bool = False
     limits: BatchLimits = NO_LIMITS
+    orders: tuple[Order, ...] = ()
 
 
 def heartbeat(  # noqa: PLR0913 - all but three by name
@@ -48,14 +52,16 @@ def heartbeat(  # noqa: PLR0913 - all but three by name
     stale_claim_ms: int,
     idle: bool,
     thorough: bool = False,
+    about: str = "",
 ) -> Call[Look]:
-    """Say that this worker lives, and look around."""
-    args: list[Arg] = [worker, heartbeat_limit_ms, stale_claim_ms, int(idle), int(thorough), *running]
+    """Say that this worker lives, and `about` itself what others may know; and look around."""
+    options = (heartbeat_limit_ms, stale_claim_ms, int(idle), int(thorough), about)
+    args: list[Arg] = [worker, *options, *running]
     return Call(load("heartbeat"), keys.prefix, args, _parse)
 
 
 def _parse(reply: Any) -> Look:
-    waits, orphans, dead, next_dead_ms, aside, ticks, *limits = reply
+    waits, orphans, dead, next_dead_ms, aside, ticks, *limits, orders = reply
     return Look(
         waits == 1,
         [name.decode() for name in orphans],
@@ -64,4 +70,5 @@ def _parse(reply: Any) -> Look:
         tuple(sorted(name.decode() for name in aside)),
         ticks == 1,
         BatchLimits.parse(*limits),
+        tuple(read_orders(orders)),
     )

@@ -34,6 +34,9 @@ if redis.call('EXISTS', LANES) == 1 then
   end
 end
 if leaving and held == 0 then redis.call('DEL', Q .. 'batches:' .. worker) end
-if leaving and held == 0 then redis.call('ZREM', Q .. 'workers', worker) end
+if leaving and held == 0 then
+  redis.call('ZREM', Q .. 'workers', worker)
+  redis.pcall('HDEL', Q .. 'about', worker)
+end
 if work_is_near() then wake(false) end
 return held

@@ -75,6 +75,7 @@ end
 tidy_left_lanes(dead)
 if left == 0 then
   redis.call('ZREM', Q .. 'workers', dead)
+  redis.pcall('HDEL', Q .. 'about', dead)
   for _, lane in ipairs({'main', 'front', 'solo'}) do
     -- Deleting a consumer discards what it still holds: by now that is nothing.
     redis.pcall('XGROUP', 'DELCONSUMER', lane_key(lane), GROUP, dead)

@@ -76,7 +76,7 @@ ROLES: Final = (
         (
             *("join", "claim", "settle", "quarantine", "release"),
             *("heartbeat", "takeover", "step_aside", "run_alone", "queue_status", "note"),
-            *("schedule_put", "schedules", "schedule_advance", "pace"),
+            *("schedule_put", "schedules", "schedule_advance", "pace", "orders", "acknowledge"),
         ),
         ("sadd", "subscribe:wake"),
     ),
@@ -92,7 +92,7 @@ ROLES: Final = (
         "operator",
         (
             *("redrive", "purge_dead", "cancel", "schedule_put", "schedule_change", "submit"),
-            *("hold", "purge", "limit"),
+            *("hold", "purge", "limit", "order"),
         ),
         ("smembers", "sadd", "hgetall"),
     ),
@@ -134,6 +134,7 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "hlen": (("HLEN", "{q}batches:n"),),
     "hmget": (("HMGET", "{q}settings", "f"),),
     "hrandfield": (("HRANDFIELD", "{q}unique", "1", "WITHVALUES"),),
+    "hsetnx": (("HSETNX", "{q}orders:n", "f", "v"), ("HSETNX", "{q}acks:n", "f", "v")),
     "hset": (("HSET", "{q}job:n", "f", "v"), ("HSET", "{q}batches:n", "f", "v")),
     "rename": (("RENAME", "{q}idle", "{q}aside:idle"),),
     "scard": (("SCARD", "{q}tombstones"),),
