@@ -46,7 +46,10 @@ class Site:
             resize=self.resized.append,
         )
 
-    def order(self, name: str, order_id: str = "o1", *, queue: int = 0, **values: str) -> Answer:
+    def order(self, name: str, order_id: str = "o1", **values: str) -> Answer:
+        return self.order_at(0, name, order_id, **values)
+
+    def order_at(self, queue: int, name: str, order_id: str = "o1", **values: str) -> Answer:
         order = Order(order_id, name, values, "me@here")
         return Answer.read(self.foreman.answer(self.agents[queue], order, loop_silent_s=1.5))
 
@@ -105,7 +108,7 @@ async def test_an_order_that_comes_again_is_answered_again_and_not_carried_out(s
 
 async def test_resize_concerns_the_queue_through_which_it_came(site: Site) -> None:
     for queue, name in enumerate("ab"):
-        answer = site.order("resize", "o1", queue=queue, concurrency=str(queue + 4))
+        answer = site.order_at(queue, "resize", "o1", concurrency=str(queue + 4))
         assert answer.value == {"queue": name, "concurrency": queue + 4, "before": 2}
     assert [agent.ledger.slots for agent in site.agents] == [4, 5]
     await asyncio.sleep(0)
