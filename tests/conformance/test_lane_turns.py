@@ -120,9 +120,8 @@ async def test_lanes_take_turns_as_the_model_says(real_bench: Bench, seed: int) 
         await real_bench.settle(f"b{n}", entries)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("real_bench", REAL[:1], indirect=True)  # it takes long
-async def test_ten_thousand_keys_cost_a_claim_no_more_and_leave_nothing(real_bench: Bench) -> None:
+async def test_ten_thousand_keys_cost_a_claim_no_more(real_bench: Bench) -> None:
     batches = 0
 
     async def cost() -> int:
@@ -148,9 +147,19 @@ async def test_ten_thousand_keys_cost_a_claim_no_more_and_leave_nothing(real_ben
     assert many <= few * 1.5
     assert (await real_bench.queue()).waiting > 15_000
 
-    while isinstance(reply := await real_bench.claim(f"c{batches}", f"w{batches % 50}"), Claimed):
-        await real_bench.settle(f"c{batches}", reply.entries, f"w{batches % 50}", ttl_ms=0)
+
+@pytest.mark.parametrize("real_bench", REAL[:1], indirect=True)
+async def test_a_thousand_keys_leave_nothing_when_their_jobs_have_left(real_bench: Bench) -> None:
+    jobs = [job(f"j{n}.{m}", batch_key=f"k{n}") for n in range(1_000) for m in range(2)]
+    for at in range(0, len(jobs), 500):
+        await real_bench.submit(*jobs[at : at + 500])
+
+    batches = 0
+    while isinstance(reply := await real_bench.claim(f"b{batches}", f"w{batches % 50}"), Claimed):
+        await real_bench.settle(f"b{batches}", reply.entries, f"w{batches % 50}", ttl_ms=0)
         batches += 1
+
+    assert batches == 1_000
     keys = real_bench.keys
     left = {key.decode() async for key in real_bench.raw.scan_iter(f"{keys.prefix}*")}
     left -= {keys.workers, keys.idle, keys.lane("main"), keys.side, keys.recent}
