@@ -6,10 +6,14 @@ import base64
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from microbatch.console.main import main
+
+ROOT = str(Path(__file__).parents[2])
 PASSWORD = "hunter2+hunter2"  # noqa: S105 - it is looked for
 KEY = base64.b64encode(b"correct horse battery staple 1234"[:32]).decode()
 URL = f"redis://app:{PASSWORD}@127.0.0.1:1/0"
@@ -37,34 +41,42 @@ COMMANDS = [
 ]
 
 
-def outputs(command: list[str], variables: dict[str, str], folder: Path) -> str:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("MICROBATCH_")}
-    root = str(Path(__file__).parents[2])
-    environment["PYTHONPATH"] = os.pathsep.join([root, environment.get("PYTHONPATH", "")])
-    options = [] if command[0] == "config" else ["--connect-timeout-s", "0"]
-    done = subprocess.run(
-        [sys.executable, "-m", "microbatch.console", *command, *options],
-        env=environment | variables,
-        cwd=folder,  # no .env of a developer's
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    return done.stdout + done.stderr
+Outputs = Callable[[list[str], dict[str, str]], str]
+
+
+@pytest.fixture
+def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Outputs:
+    """All that a command says: run here, or in a process of its own where it sets up that process's log."""
+    monkeypatch.chdir(tmp_path)  # no .env of a developer's
+    for name in [name for name in os.environ if name.startswith("MICROBATCH_")]:
+        monkeypatch.delenv(name)
+
+    def of(command: list[str], variables: dict[str, str]) -> str:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        words = [*command, *([] if command[0] == "config" else ["--connect-timeout-s", "0"])]
+        if command[0] == "worker":
+            monkeypatch.setenv("PYTHONPATH", os.pathsep.join([ROOT, os.environ.get("PYTHONPATH", "")]))
+            subprocess.run([sys.executable, "-m", "microbatch.console", *words], check=False, timeout=60)
+        else:
+            main(words)
+        shown = capfd.readouterr()
+        return shown.out + shown.err
+
+    return of
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_no_command_shows_a_secret(command: list[str], tmp_path: Path) -> None:
-    said = outputs(command, SOUND, tmp_path)
+def test_no_command_shows_a_secret(command: list[str], outputs: Outputs) -> None:
+    said = outputs(command, SOUND)
 
     assert said
     assert not [secret for secret in NOT_EVEN_PARTS if secret in said]
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_no_complaint_about_a_secret_repeats_it(name: str, tmp_path: Path) -> None:
-    said = outputs(["config"], {name: BROKEN[name]}, tmp_path)
+def test_no_complaint_about_a_secret_repeats_it(name: str, outputs: Outputs) -> None:
+    said = outputs(["config"], {name: BROKEN[name]})
 
     assert name in said
     assert not [secret for secret in NOT_EVEN_PARTS if secret in said]
