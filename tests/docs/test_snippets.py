@@ -23,6 +23,8 @@ PAGES = sorted(
     ]
 )
 PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
+LINK = re.compile(r"\]\(([^)#:\s]*)(?:#([^)\s]*))?\)")
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 COMMAND = re.compile(
     r"^\s*(?:\$ )?(?:[A-Z_]+=\S+ )*microbatch ([a-z].*)$|`microbatch ([a-z][^`]*)`", re.MULTILINE
 )
@@ -68,3 +70,20 @@ def test_a_command_on_a_page_exists_with_each_of_its_options(page: str, line: st
 
     assert command in COMMANDS
     assert set(re.findall(r"(?<!\S|\w)\[?(--[a-z][a-z0-9-]*)", line)) - options_of(command) == set()
+
+
+def anchors(page: Path) -> set[str]:
+    words = (re.sub(r"[^\w\s-]", "", heading.lower()) for heading in HEADING.findall(page.read_text()))
+    return {word.strip().replace(" ", "-") for word in words}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_whatever_a_page_links_to_is_there(page: Path) -> None:
+    links = [
+        (page.parent / file if file else page, anchor) for file, anchor in LINK.findall(page.read_text())
+    ]
+
+    assert [str(target) for target, _ in links if not target.exists()] == []
+    assert [
+        f"{target.name}#{anchor}" for target, anchor in links if anchor and anchor not in anchors(target)
+    ] == []
