@@ -98,3 +98,7 @@ __all__ = [
     "SubmitTimeout",
     "TooManyBatchKeys",
 ]
+
+for _error in __all__:
+    # Tracebacks and pickles name them where they are imported from, whichever file they live in.
+    globals()[_error].__module__ = __name__
