@@ -69,6 +69,18 @@ async def test_an_order_is_answered_with_the_beat_that_brought_it() -> None:
     assert redis.calls[0][2][5] == "version=1"
 
 
+async def test_after_an_order_the_next_beat_comes_at_once_and_says_what_has_changed() -> None:
+    redis = OrderingRedis()
+    heartbeat = a_heartbeat(redis, an_agent("a"), interval_s=600.0)
+    heartbeat._foreman = Counting()  # type: ignore[assignment] # a fake
+
+    heartbeat.start()
+    await until(lambda: redis.beats("a") == 2, 5)
+    await heartbeat.stop()
+
+    assert len(redis.answers) == 1
+
+
 async def test_an_answer_that_was_lost_is_given_again_with_the_next_beat() -> None:
     redis, foreman = OrderingRedis(lost=2), Counting()
     heartbeat = a_heartbeat(redis, an_agent("a"))

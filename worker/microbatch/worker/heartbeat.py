@@ -30,7 +30,7 @@ from microbatch.worker.observer import NO_OBSERVER, Observer
 from microbatch.worker.vitality import Vitality, beat_interval_s, pause_s
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from microbatch.common.connection import BlockingConnection
     from microbatch.common.orders import Order
@@ -231,7 +231,7 @@ class Heartbeat:
                         raise
                     log.error("queue %s: cannot take over from %s: %s", agent.settings.queue, dead, error)
 
-    def _obey(self, agent: QueueAgent, given: Iterable[Order]) -> None:
+    def _obey(self, agent: QueueAgent, given: Sequence[Order]) -> None:
         if self._foreman is None:
             return
         for each in given:
@@ -239,6 +239,8 @@ class Heartbeat:
             answer = self._foreman.answer(agent, each, loop_silent_s=silent_s)
             self._connection.run(acknowledge(agent.keys, self._worker_id, each.id, answer))
             self._foreman.answered(agent, each)
+        if given:
+            self.hasten()  # who looks at us next is to see what has changed
 
     def _take_orders(self) -> None:
         """Ask for orders without a beat: whoever wonders why the loop is stuck is answered."""
