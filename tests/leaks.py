@@ -10,8 +10,10 @@ from microbatch.common.keys import KNOWN_QUEUES
 
 __all__ = ["leaked_keys"]
 
-# Per queue, not per job: they do not grow with the work, or (workers, dead) are bounded elsewhere.
-_PERMANENT = re.compile(r"mb:\{[^}]+\}:(lane:\w+|settings|workers|about|idle|dead|recent|side|limits)\Z")
+# Per queue, not per job: they do not grow with the work, or (workers, dead, unique) are bounded elsewhere.
+_PERMANENT = re.compile(
+    r"mb:\{[^}]+\}:(lane:\w+|settings|workers|about|idle|dead|recent|side|limits|unique)\Z"
+)
 
 
 def leaked_keys(url: str) -> list[str]:

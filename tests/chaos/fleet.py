@@ -19,7 +19,7 @@ __all__ = ["HEARTBEAT_LIMIT_S", "Fleet", "Member"]
 
 ROOT = Path(__file__).parents[2]
 HEARTBEAT_LIMIT_S = 1.0
-START_S = 20.0
+START_S = 60.0
 
 
 class Member:

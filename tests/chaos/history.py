@@ -3,6 +3,8 @@
 It knows nothing of workers or Redis. Whoever runs the chaos writes down, as events, what became of every
 submit, each time that a processor began, every outcome that anybody was told or read at any time, and what
 the records say in the end. A submit without an answer is unknown, not failed: such a job may run, once.
+Where an operator gave a failed job another run, everything holds for each of its runs. Who may have a unique
+key is judged in `rivals.py`.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ __all__ = ["Event", "Outcome", "Verdict", "Wanted", "What", "Window", "judge"]
 PENDING_S = 3.0
 """How long a submit may be under way."""
 
+ROUNDING_S = 0.005
+"""Redis tells the time of a job in milliseconds, and cuts them off."""
+
 
 class What(StrEnum):
     """What happened to a job."""
@@ -32,14 +37,20 @@ class What(StrEnum):
     """Its submit got no answer, or not that of the replicas."""
     REFUSED = "refused"
     """Its submit was told that it was not accepted."""
+    JOINED = "joined"
+    """Its submit was told that another job has its unique key; `detail` is that job."""
     BEGAN = "began"
-    """A processor was given it; `by` is the process."""
+    """A processor was given it; `by` is the process, `detail` the attempt."""
     SEEN = "seen"
     """Somebody got or read its outcome."""
     MISSING = "missing"
     """After it was accepted, somebody was told that there is no such job."""
     TOLD = "told"
     """Its outcome was announced; `by` is the channel."""
+    REDRIVING = "redriving"
+    """An operator is about to give it another run."""
+    REDRIVEN = "redriven"
+    """The operator was told that it has another run."""
     FINAL = "final"
     """Its record had this outcome in the end, when all was quiet."""
 
@@ -66,6 +77,7 @@ class Event:
     by: str = ""
     outcome: Outcome | None = None
     at_s: float = 0.0
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +97,17 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What may become of a job: the result that only its payload gives, and the endings that are right."""
+    """What may become of a job.
+
+    Attributes:
+        result: What only its payload gives.
+        endings: Those that are right.
+        delay_s: So long after its submit it begins at the earliest.
+    """
 
     result: object
     endings: frozenset[str] = frozenset({"succeeded"})
+    delay_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -97,11 +116,15 @@ class Verdict:
 
     Attributes:
         lost: Accepted, and without an outcome; or somebody was told that it does not exist.
-        duplicated: Announced more than once on one channel.
+        duplicated: Announced more than once on one channel, for one run.
         crossed: A result that its own payload does not give.
-        overwritten: Known with one outcome and with another one.
-        unexpected: Nobody submitted it, or its submit was refused, and yet it ran or ended.
+        overwritten: Known with one outcome and with another one, for one run.
+        unexpected: Nobody submitted it, or its submit was refused, or was told to take another job for it,
+            and yet it ran or ended; or it has a run that nobody gave it.
         wrong: An ending that is not right for this job.
+        early: It began before its time.
+        repeated: Two processes had the same attempt of it.
+        rivals: Two jobs had one unique key at the same time, or somebody was given a job that had it not.
         recovered: No problem: submits without an answer whose jobs ended all the same.
         undone: No problem: submits without an answer whose jobs were lost with a primary.
         accepted: How many jobs were.
@@ -113,6 +136,9 @@ class Verdict:
     overwritten: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
+    early: list[str] = field(default_factory=list)
+    repeated: list[str] = field(default_factory=list)
+    rivals: list[str] = field(default_factory=list)
     recovered: list[str] = field(default_factory=list)
     undone: list[str] = field(default_factory=list)
     accepted: int = 0
@@ -120,11 +146,21 @@ class Verdict:
     @property
     def violations(self) -> dict[str, list[str]]:
         """The kinds of problems that there are, and their sentences."""
-        kinds = ("lost", "duplicated", "crossed", "overwritten", "unexpected", "wrong")
-        return {kind: getattr(self, kind) for kind in kinds if getattr(self, kind)}
+        return {kind: getattr(self, kind) for kind in KINDS if getattr(self, kind)}
 
 
-def judge(wanted: Mapping[str, Wanted], events: Iterable[Event], failovers: Sequence[Window] = ()) -> Verdict:
+KINDS = (
+    *("lost", "duplicated", "crossed", "overwritten", "unexpected", "wrong"),
+    *("early", "repeated", "rivals"),
+)
+
+
+def judge(
+    wanted: Mapping[str, Wanted],
+    events: Iterable[Event],
+    failovers: Sequence[Window] = (),
+    past: Mapping[str, Sequence[Outcome]] | None = None,
+) -> Verdict:
     """Judge a history; without failovers the order of its events does not matter.
 
     Args:
@@ -132,7 +168,9 @@ def judge(wanted: Mapping[str, Wanted], events: Iterable[Event], failovers: Sequ
         events: All that was seen.
         failovers: What was known within one of these windows need not be true after it. A job that was
             accepted is not to be lost all the same.
+        past: How the runs before the last one ended, as the records say, of jobs that have some.
     """
+    past = past or {}
     events = list(events)
     fates: dict[str, set[What]] = defaultdict(set)
     adrift: set[str] = set()
@@ -143,12 +181,18 @@ def judge(wanted: Mapping[str, Wanted], events: Iterable[Event], failovers: Sequ
 
     verdict = Verdict()
     for history in _histories(events, failovers):
-        _judge_history(history, verdict)
+        _judge_history(history, past, verdict)
     for job, fate in fates.items():
         _judge_fate(job, fate, verdict, is_adrift=job in adrift)
-    for job, outcome in dict.fromkeys((event.job, event.outcome) for event in events):
+    known = [(event.job, event.outcome) for event in events]
+    known += [(job, outcome) for job, outcomes in past.items() for outcome in outcomes]
+    for job, outcome in dict.fromkeys(known):
         if job in wanted and outcome is not None:
             _judge_outcome(job, wanted[job], outcome, verdict)
+    _judge_redrives(events, failovers, past, verdict)
+    _judge_beginnings(wanted, events, verdict)
+    if not failovers:  # where what was claimed is undone, its attempt is claimed again
+        _judge_attempts(events, verdict)
     return verdict
 
 
@@ -161,21 +205,72 @@ def _histories(events: Sequence[Event], failovers: Sequence[Window]) -> Iterator
         yield before + [event for event in events if window.holds(event)]
 
 
-def _judge_history(history: Iterable[Event], verdict: Verdict) -> None:
+def _judge_history(history: Sequence[Event], past: Mapping[str, Sequence[Outcome]], verdict: Verdict) -> None:
     outcomes: dict[str, dict[Outcome, What]] = defaultdict(dict)
     announced: Counter[tuple[str, str]] = Counter()
+    redrives: Counter[str] = Counter()
     for event in history:
         if event.what is What.TOLD:
             announced[event.by, event.job] += 1
+        if event.what is What.REDRIVING:
+            redrives[event.job] += 1
         if event.outcome is not None:
             outcomes[event.job].setdefault(event.outcome, event.what)
+    finals = {event.job: event.outcome for event in history if event.what is What.FINAL}
     for (channel, job), count in announced.items():
-        if count > 1:
-            verdict.duplicated.append(f"{job} was announced {count} times on {channel}")
+        # Where the end is not known, each redrive may have opened a run.
+        runs = 1 + (len(past.get(job, ())) if job in finals else redrives[job])
+        if count > runs:
+            verdict.duplicated.append(f"{job} was announced {count} times on {channel} in {runs} runs")
     for job, known in outcomes.items():
-        if len(known) > 1:
+        right: set[Outcome | None] = {*past.get(job, ()), finals.get(job)}
+        strange = [outcome for outcome in known if outcome not in right]
+        if strange if job in finals else len(strange) > 1 + redrives[job]:
             sightings = ", ".join(f"{what} {outcome}" for outcome, what in known.items())
             verdict.overwritten.append(f"{job}: {sightings}")
+
+
+def _judge_redrives(
+    events: Iterable[Event],
+    failovers: Sequence[Window],
+    past: Mapping[str, Sequence[Outcome]],
+    verdict: Verdict,
+) -> None:
+    meant, told = Counter[str](), Counter[str]()
+    for event in events:
+        if event.what is What.REDRIVING:
+            meant[event.job] += 1
+        if event.what is What.REDRIVEN and not any(each.holds(event) for each in failovers):
+            told[event.job] += 1
+    for job in {*meant, *past}:
+        runs = len(past.get(job, ()))
+        if runs > meant[job]:
+            verdict.unexpected.append(f"{job} had {runs} more runs, and {meant[job]} were asked for")
+        if runs < told[job]:
+            verdict.lost.append(f"{job} was to have {told[job]} more runs, and had {runs}")
+
+
+def _judge_beginnings(wanted: Mapping[str, Wanted], events: Sequence[Event], verdict: Verdict) -> None:
+    submitted_s: dict[str, float] = {}
+    for event in events:
+        if event.what is What.SUBMITTED:
+            submitted_s[event.job] = min(event.at_s, submitted_s.get(event.job, event.at_s))
+    for event in events:
+        if event.what is What.BEGAN and event.job in submitted_s:
+            early_s = submitted_s[event.job] + wanted[event.job].delay_s - event.at_s
+            if early_s > ROUNDING_S:
+                verdict.early.append(f"{event.job} began {early_s:.3f} s before its time")
+
+
+def _judge_attempts(events: Sequence[Event], verdict: Verdict) -> None:
+    redriven = {event.job for event in events if event.what is What.REDRIVING}  # these count anew
+    began: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for event in events:
+        if event.what is What.BEGAN and event.job not in redriven:
+            began[event.job, event.detail].add(event.by)
+    for (job, attempt), places in began.items():
+        if len(places) > 1:
+            verdict.repeated.append(f"attempt {attempt} of {job} began in {', '.join(sorted(places))}")
 
 
 def _judge_fate(job: str, fate: set[What], verdict: Verdict, *, is_adrift: bool) -> None:
@@ -186,6 +281,8 @@ def _judge_fate(job: str, fate: set[What], verdict: Verdict, *, is_adrift: bool)
             verdict.lost.append(f"{job} was accepted and cannot be found: {_listed(fate)}")
     elif is_alive and What.SUBMITTED not in fate:
         verdict.unexpected.append(f"{job} was never submitted: {_listed(fate)}")
+    elif is_alive and What.JOINED in fate and (What.FINAL in fate or not is_adrift):
+        verdict.unexpected.append(f"{job} was to be another job: {_listed(fate)}")
     elif is_alive and What.REFUSED in fate and What.UNKNOWN not in fate:
         verdict.unexpected.append(f"{job} was refused: {_listed(fate)}")
     elif What.FINAL in fate:

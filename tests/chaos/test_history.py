@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 AT_LEISURE = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a busy machine is no bug
 POISON = Wanted("never", frozenset({"failed:Poison"}))
 OTHER = Outcome("failed", "Other")
+OUT_OF_ORDER = Outcome("failed", "OutOfOrder")
 
 
 @dataclass
@@ -25,12 +26,15 @@ class Story:
 
     wanted: dict[str, Wanted] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
+    past: dict[str, list[Outcome]] = field(default_factory=dict)
 
     def kinds(self) -> set[str]:
-        return set(judge(self.wanted, self.events).violations)
+        return set(judge(self.wanted, self.events, past=self.past).violations)
 
-    def add(self, what: What, job: str, outcome: Outcome | None = None, by: str = "") -> None:
-        self.events.append(Event(what, job, by, outcome))
+    def add(
+        self, what: What, job: str, outcome: Outcome | None = None, by: str = "", detail: str = ""
+    ) -> None:
+        self.events.append(Event(what, job, by, outcome, detail=detail))
 
     def drop(self, what: What, job: str) -> None:
         self.events = [event for event in self.events if (event.what, event.job) != (what, job)]
@@ -46,22 +50,30 @@ class Story:
 def good_stories(draw: st.DrawFn) -> Story:
     """Anything that may happen where every guarantee holds; at least one job is accepted and ends."""
     story = Story()
-    submits = st.sampled_from([What.ACCEPTED, What.UNKNOWN, What.REFUSED, None])
+    submits = st.sampled_from([What.ACCEPTED, What.UNKNOWN, What.REFUSED, What.JOINED, None])
     for number, answer in enumerate([What.ACCEPTED, *draw(st.lists(submits, max_size=6))]):
         job = f"j{number}"
         story.wanted[job] = draw(st.sampled_from([Wanted(f"digest {number}"), POISON]))
         story.add(What.SUBMITTED, job)
         if answer is not None:  # else whoever submitted it was killed
             story.add(answer, job)
-        if answer is What.REFUSED or (answer is not What.ACCEPTED and draw(st.booleans())):
+        if answer in {What.REFUSED, What.JOINED} or (answer is not What.ACCEPTED and draw(st.booleans())):
             continue
         wanted = story.wanted[job]
         outcome = Outcome("failed", "Poison") if wanted is POISON else Outcome("succeeded", wanted.result)
-        for _ in range(draw(st.integers(0, 3))):
-            story.add(What.BEGAN, job, by="w1")
-            story.add(What.SEEN, job, outcome)
-        for channel in draw(st.lists(st.sampled_from(["c1", "c2", "c3"]), unique=True)):
-            story.add(What.TOLD, job, outcome, by=channel)
+        earlier = draw(st.lists(st.sampled_from([OUT_OF_ORDER, outcome]), max_size=2))
+        for run, ending in enumerate([*earlier, outcome]):
+            for attempt in range(draw(st.integers(0, 3))):
+                story.add(What.BEGAN, job, by=f"w{draw(st.integers(1, 3))}", detail=f"{run}.{attempt}")
+                story.add(What.SEEN, job, ending)
+            for channel in draw(st.lists(st.sampled_from(["c1", "c2", "c3"]), unique=True)):
+                story.add(What.TOLD, job, ending, by=channel)
+        if earlier:
+            story.past[job] = earlier
+            story.wanted[job] = Wanted(wanted.result, wanted.endings | {OUT_OF_ORDER.ending})
+            told = draw(st.integers(0, len(earlier)))
+            for what in [What.REDRIVING] * len(earlier) + [What.REDRIVEN] * told:
+                story.add(what, job)
         story.add(What.FINAL, job, outcome)
     story.events = draw(st.permutations(story.events))
     return story
@@ -76,17 +88,19 @@ def deny(story: Story, job: str) -> None:
 
 
 def announce_again(story: Story, job: str) -> None:
-    for _ in range(2):
+    for _ in range(len(story.past.get(job, ())) + 2):
         story.add(What.TOLD, job, story.outcome(job), by="c9")
 
 
 def overwrite(story: Story, job: str) -> None:
+    """Somebody saw an outcome that none of its runs had."""
     story.wanted[job] = Wanted(story.wanted[job].result, story.wanted[job].endings | {OTHER.ending})
     story.add(What.SEEN, job, OTHER)
 
 
 def cross(story: Story, job: str) -> None:
     story.events = [event for event in story.events if event.job != job]
+    story.past.pop(job, None)
     story.wanted[job] = Wanted("its own")
     story.add(What.ACCEPTED, job)
     story.add(What.FINAL, job, Outcome("succeeded", "another job's"))
@@ -116,6 +130,43 @@ def leave_half_way(story: Story, job: str) -> None:
     story.add(What.BEGAN, "half", by="w1")
 
 
+def run_another_for_it(story: Story, job: str) -> None:
+    """Its submitter was given the job that has its unique key, and yet it ran."""
+    story.wanted["ghost"] = Wanted("boo")
+    story.add(What.SUBMITTED, "ghost")
+    story.add(What.JOINED, "ghost", detail=job)
+    story.add(What.BEGAN, "ghost", by="w1")
+
+
+def begin_early(story: Story, job: str) -> None:
+    story.wanted["later"] = Wanted("x", delay_s=1.0)
+    for what in (What.SUBMITTED, What.ACCEPTED):
+        story.add(what, "later")
+    story.events.append(Event(What.BEGAN, "later", "w1", at_s=0.9))
+    story.add(What.FINAL, "later", Outcome("succeeded", "x"))
+
+
+def run_twice_at_once(story: Story, job: str) -> None:
+    story.wanted["twin"] = Wanted("x")
+    for what in (What.SUBMITTED, What.ACCEPTED):
+        story.add(what, "twin")
+    for place in ("w1", "w2"):
+        story.add(What.BEGAN, "twin", by=place, detail="1")
+    story.add(What.FINAL, "twin", Outcome("succeeded", "x"))
+
+
+def run_unasked(story: Story, job: str) -> None:
+    """It has one more run than any operator asked for."""
+    story.past[job] = [*story.past.get(job, ()), story.outcome(job)]
+
+
+def forget_a_run(story: Story, job: str) -> None:
+    """An operator was told of a run that the job never had."""
+    for _ in range(len(story.past.get(job, ())) + 1):
+        story.add(What.REDRIVING, job)
+        story.add(What.REDRIVEN, job)
+
+
 HARMS: dict[Callable[[Story, str], None], str] = {
     lose: "lost",
     deny: "lost",
@@ -126,6 +177,11 @@ HARMS: dict[Callable[[Story, str], None], str] = {
     invent: "unexpected",
     run_refused: "unexpected",
     fail: "wrong",
+    run_another_for_it: "unexpected",
+    begin_early: "early",
+    run_twice_at_once: "repeated",
+    run_unasked: "unexpected",
+    forget_a_run: "lost",
 }
 
 

@@ -80,6 +80,20 @@ async def test_of_many_processes_that_submit_at_once_one_job_runs_and_all_get_it
     assert answers[0][0].splitlines()[1:] == ["1"]
 
 
+async def test_each_of_several_submits_that_leave_together_gets_its_own_answer(client: AsyncClient) -> None:
+    await client.submit("work", 1, job_id="known")
+    holder = await client.submit("work", 2, unique_key="taken")
+
+    again, joined, fresh = await asyncio.gather(
+        client.submit("work", 1, job_id="known"),
+        client.submit("work", 3, unique_key="taken"),
+        client.submit("work", 4),
+    )
+
+    assert (again.id, joined.id) == ("work/known", holder.id)
+    assert fresh.id not in {again.id, joined.id}
+
+
 async def test_the_first_jobs_payload_counts(client: AsyncClient, redis_url: str) -> None:
     ran: list[Any] = []
     first = await client.submit("work", "one", unique_key="k")

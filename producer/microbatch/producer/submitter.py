@@ -219,8 +219,11 @@ class Submitter:
         codes = landing.codes or [SubmitCode.NEW] * sum(parcel.count for parcel in parcels)
         first = 0
         for parcel in parcels:
-            own = codes[first : first + parcel.count]
-            firsts = {index - first: local for index, local in landing.firsts.items() if index >= first}
-            first += parcel.count
+            beyond = first + parcel.count
+            own = codes[first:beyond]
+            firsts = {
+                index - first: local for index, local in landing.firsts.items() if first <= index < beyond
+            }
+            first = beyond
             mixed = any(own) or reached is not None
             parcel.land(Mixed(own, landing.retry_after_ms / 1000, reached, firsts) if mixed else None)

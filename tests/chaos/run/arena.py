@@ -22,9 +22,10 @@ from tests.chaos.run.journal import FOLDER_VARIABLE, Journal, read_journals
 from tests.chaos.run.nemeses import Nemeses
 from tests.chaos.run.observer import Observer
 from tests.chaos.run.producer_main import DURABILITY_VARIABLE
-from tests.chaos.run.reckoning import Reckoning, reckon
+from tests.chaos.run.reckoning import Evidence, Reckoning, reckon
 from tests.chaos.run.schedule import LIMIT_S, WORKERS, Faults, schedule
 from tests.chaos.run.site import Site, site_at
+from tests.chaos.run.ticking import Ticking
 from tests.chaos.run.unit import Unit
 from tests.chaos.run.workload import QUEUES, Landed
 from tests.leaks import leaked_keys
@@ -42,6 +43,7 @@ __all__ = ["Arena", "Terms", "arena_at", "run_chaos"]
 DRAIN_S = 60.0
 LEAVE_S = 15.0
 LOOK_S = 0.1
+FORKING = "worker-0"
 SETTINGS = {
     "concurrency": 2,
     "max_batch_size": 8,
@@ -99,6 +101,7 @@ class Arena:
         )
         self.nemeses = Nemeses(site, self.admin, self.units, links)
         self.observer = Observer(self.admin, Journal(folder, "observer"))
+        self.ticking = Ticking(self.admin, admin_url)
         self.problems: list[str] = []
         self._began_s = time.monotonic()
         self._log = (folder / "schedule.log").open("w")
@@ -128,9 +131,10 @@ class Arena:
         """Heal all, let the producer finish, and wait until every queue is empty."""
         await self.nemeses.heal()
         self.say("healed")
-        await self._leave("producer")
+        await self._leave("producer", "operator")
         try:
             async with asyncio.timeout(DRAIN_S):
+                await self.ticking.pause()
                 while not await self.observer.is_quiet():  # noqa: ASYNC110 - Redis has no event for it
                     await asyncio.sleep(LOOK_S)
         except TimeoutError:
@@ -152,11 +156,20 @@ class Arena:
     async def judge(self) -> Reckoning:
         """Let all others leave, read everything, and judge."""
         await asyncio.sleep(LIMIT_S)  # whoever died just now is forgotten by the living
-        await self._leave(*(name for name in self.units if name != "producer"))
+        await self._leave(*(name for name in self.units if name not in {"producer", "operator"}))
+        await self.ticking.remove()
         lines = list(read_journals(self.folder))
-        records = await self.observer.records({line.job for line in lines if line.what == "submitted"})
+        jobs = {line.job for line in lines if line.what == "submitted"}
         ends = [end for unit in self.units.values() for end in unit.ends]
-        found = reckon(self.terms.seed, lines, records, ends, self.terms.landed, self.nemeses.failovers)
+        evidence = Evidence(
+            lines,
+            await self.observer.records([*jobs, *self.ticking.jobs]),
+            await self.observer.letters(),
+            ends,
+            self.nemeses.failovers,
+            self.ticking.seen_ms,
+        )
+        found = reckon(self.terms.seed, self.terms.landed, evidence)
         found.odd += self.problems
         found.odd += [
             f"left in Redis: {key}" for key in await asyncio.to_thread(leaked_keys, self.site.primary.url)
@@ -178,7 +191,11 @@ def _command(name: str, terms: Terms) -> list[str]:
         return ["-m", "tests.chaos.run.producer_main", str(terms.seed), str(terms.rate_hz)]
     if name == "waiter":
         return ["-m", "tests.chaos.run.waiter_main"]
-    return ["-m", "tests.chaos.worker_main", *(f"tests.chaos.run.work:{queue}" for queue in QUEUES)]
+    if name == "operator":
+        return ["-m", "tests.chaos.run.operator_main", str(terms.seed)]
+    # One worker has child processes: they take long to start, and a fleet that always starts proves little.
+    given = [queue for queue in QUEUES if queue != "forked" or name == FORKING]
+    return ["-m", "tests.chaos.worker_main", *(f"tests.chaos.run.work:{each}" for each in (*given, "ticks"))]
 
 
 def _environment(terms: Terms, link: Link, folder: Path) -> dict[str, str]:
@@ -209,7 +226,7 @@ async def arena_at(terms: Terms, folder: Path) -> AsyncIterator[Arena]:
     async with contextlib.AsyncExitStack() as stack:
         allowed = terms.faults.failover
         site = await stack.enter_async_context(site_at(folder, terms.program, replicated=allowed))
-        names = (*(f"worker-{number}" for number in range(WORKERS)), "producer", "waiter")
+        names = (*(f"worker-{number}" for number in range(WORKERS)), "producer", "waiter", "operator")
         links = {name: await stack.enter_async_context(Link(site.socket)) for name in names}
         site.links += links.values()
         admin_url = site.primary.url

@@ -36,11 +36,12 @@ class Line:
     job: str
     by: str
     outcome: Outcome | None
+    detail: str = ""
 
     def event(self) -> Event | None:
-        return (
-            None if self.what == ODD else Event(What(self.what), self.job, self.by, self.outcome, self.at_s)
-        )
+        if self.what == ODD:
+            return None
+        return Event(What(self.what), self.job, self.by, self.outcome, self.at_s, self.detail)
 
 
 class Journal:
@@ -52,16 +53,24 @@ class Journal:
         self._tasks = folder / f"{self.by}.tasks"
         self._file = os.open(folder / f"{self.by}.jsonl", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
-    def note(self, what: What, job: str, outcome: Outcome | None = None, *, by: str | None = None) -> None:
-        self._write(what.value, job, self.by if by is None else by, outcome)
+    def note(
+        self,
+        what: What,
+        job: str,
+        outcome: Outcome | None = None,
+        *,
+        by: str | None = None,
+        detail: str = "",
+    ) -> None:
+        self._write(what.value, job, self.by if by is None else by, outcome, detail)
 
     def odd(self, text: str) -> None:
         """Note what nobody expected."""
         self._write(ODD, text, self.by, None)
 
-    def _write(self, what: str, job: str, by: str, outcome: Outcome | None) -> None:
+    def _write(self, what: str, job: str, by: str, outcome: Outcome | None, detail: str = "") -> None:
         ending = None if outcome is None else [outcome.state, outcome.value]
-        os.write(self._file, json.dumps([time.time(), what, job, by, ending]).encode() + b"\n")
+        os.write(self._file, json.dumps([time.time(), what, job, by, ending, detail]).encode() + b"\n")
 
     def count_tasks(self) -> None:
         """Say how many tasks the running loop has, for whoever looks for leaks."""
@@ -78,10 +87,10 @@ def read_journals(folder: Path, pattern: str = "*.jsonl") -> Iterator[Line]:
     for path in sorted(folder.glob(pattern)):
         for text in path.read_bytes().splitlines():
             try:
-                at_s, what, job, by, ending = json.loads(text)
+                at_s, what, job, by, ending, detail = json.loads(text)
             except ValueError:
                 continue
-            yield Line(at_s, what, job, by, None if ending is None else _outcome(*ending))
+            yield Line(at_s, what, job, by, None if ending is None else _outcome(*ending), detail)
 
 
 def _outcome(state: str, value: Any) -> Outcome:

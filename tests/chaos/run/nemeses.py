@@ -110,7 +110,7 @@ class Nemeses:
 
     async def _freeze(self, deed: Deed) -> None:
         unit = self._units[deed.target]
-        self._send(deed, signal.SIGSTOP)
+        self._send(deed, signal.SIGSTOP, "freeze")
         frozen = unit.pid
         await asyncio.sleep(deed.lasts_s)
         if unit.pid == frozen:  # else it was killed meanwhile

@@ -7,6 +7,8 @@ like any other), which hides nothing: what is announced twice while it listens i
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
@@ -15,6 +17,7 @@ from tests.chaos.run.workload import QUEUES
 
 from microbatch.common.codec import decode, unpacker
 from microbatch.common.keys import LANES, QueueKeys
+from microbatch.common.netstrings import read_netstrings
 from microbatch.common.states import FINAL_STATES
 
 if TYPE_CHECKING:
@@ -22,10 +25,27 @@ if TYPE_CHECKING:
 
     from tests.chaos.run.journal import Journal
 
-__all__ = ["Observer"]
+__all__ = ["Observer", "Record"]
 
 RETRY_S = 0.02
 CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a job's record says in the end; times by Redis's clock, `accepted_s` is 0 where it says none.
+
+    Attributes:
+        outcome: Of the last run.
+        ended_s: When that ended.
+        accepted_s: When the job was accepted.
+        past: The outcome and the end of each run before the last one.
+    """
+
+    outcome: Outcome
+    ended_s: float
+    accepted_s: float = 0.0
+    past: tuple[tuple[Outcome, float], ...] = ()
 
 
 class Observer:
@@ -73,21 +93,38 @@ class Observer:
     async def _workers(self, keys: QueueKeys) -> list[str]:
         return [name.decode() for name in await self._admin.zrange(keys.workers, 0, -1)]
 
-    async def records(self, job_ids: Iterable[str]) -> dict[str, tuple[Outcome, float]]:
-        """The outcome of each of these jobs that has one, and when that was."""
+    async def records(self, job_ids: Iterable[str]) -> dict[str, Record]:
+        """The record of each of these jobs that is final."""
         found = {}
         for chunk in _chunks(list(job_ids)):
             async with self._admin.pipeline(transaction=False) as pipeline:
                 for job_id in chunk:
                     queue, _, local = job_id.partition("/")
-                    pipeline.hmget(QueueKeys(queue).job(local), "state", "result", "error", "finished_ms")
-                for job_id, (state, result, error, finished_ms) in zip(
-                    chunk, await pipeline.execute(), strict=True
-                ):
-                    if state is not None and state.decode() in FINAL_STATES:
-                        value = decode(result if result is not None else error) if result or error else None
-                        found[job_id] = outcome_of(state.decode(), value), int(finished_ms) / 1000
+                    pipeline.hgetall(QueueKeys(queue).job(local))
+                for job_id, fields in zip(chunk, await pipeline.execute(), strict=True):
+                    if fields and fields[b"state"].decode() in FINAL_STATES:
+                        found[job_id] = _record(fields)
         return found
+
+    async def letters(self) -> Counter[str]:
+        """How many dead letters each job has."""
+        found: Counter[str] = Counter()
+        for queue in QUEUES:
+            for _, fields in await self._admin.xrange(QueueKeys(queue).dead):
+                found[f"{queue}/{fields.get(b'id', b'').decode()}"] += 1
+        return found
+
+
+def _record(fields: dict[bytes, bytes]) -> Record:
+    value = fields.get(b"result", fields.get(b"error"))
+    outcome = outcome_of(fields[b"state"].decode(), decode(value) if value else None)
+    past = []
+    for run in range(1, int(fields.get(b"run", b"1"))):
+        state, finished_ms, _, error = read_netstrings(fields[b"past_%d" % run])
+        past.append((outcome_of(state.decode(), decode(error)), int(finished_ms) / 1000))
+    return Record(
+        outcome, int(fields[b"finished_ms"]) / 1000, int(fields.get(b"enqueued_ms", 0)) / 1000, tuple(past)
+    )
 
 
 def outcome_of(state: str, value: Any) -> Outcome:

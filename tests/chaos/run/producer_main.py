@@ -125,10 +125,10 @@ class Producer:
             self._journal.odd(f"{type(error).__name__} in a submit: {error}")
 
     async def _submit(self, one: Task, chance: float) -> None:
-        self._journal.note(What.SUBMITTED, one.job_id)
         timeout_s = 0.3 if chance < 0.2 else None
         is_stubborn = chance < 0.1 or chance > 0.5
         while not self.leaving.is_set():
+            self._journal.note(What.SUBMITTED, one.job_id)
             try:
                 job = await self._client.submit(
                     one.queue,
@@ -146,6 +146,9 @@ class Producer:
                 self._journal.note(What.UNKNOWN, one.job_id)
                 self._journal.odd(f"{type(error).__name__} at submit: {error}")
             else:
+                if job.id != one.job_id:
+                    self._journal.note(What.JOINED, one.job_id, detail=job.id)
+                    return
                 self._journal.note(What.ACCEPTED, one.job_id)
                 if one.payload["do"] == "cancel":
                     await self._cancel(job, chance)

@@ -1,4 +1,4 @@
-"""From journals and ends to a verdict and a table. Pure but for reading the journals."""
+"""From journals, records and ends to a verdict. Pure."""
 
 from __future__ import annotations
 
@@ -7,25 +7,61 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tests.chaos.history import Event, Verdict, What, judge
+from tests.chaos.rivals import Hold, rivals
 from tests.chaos.run.journal import ODD
-from tests.chaos.run.workload import task, wanted
+from tests.chaos.run.workload import (
+    RUN_OFTEN,
+    TICK_EVERY_MS,
+    TICK_NAME,
+    TICK_QUEUE,
+    task,
+    wanted,
+    wanted_of_ticks,
+)
+
+from microbatch.common.identifiers import job_id
+from microbatch.common.schedule import tick_job
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from tests.chaos.history import Outcome, Wanted, Window
+    from tests.chaos.history import Wanted, Window
     from tests.chaos.run.journal import Line
+    from tests.chaos.run.observer import Record
     from tests.chaos.run.unit import End
-    from tests.chaos.run.workload import Landed
+    from tests.chaos.run.workload import Landed, Task
 
-__all__ = ["Reckoning", "quantile", "reckon", "recovery_times"]
+__all__ = ["Evidence", "Reckoning", "quantile", "reckon", "recovery_times", "ticks_between"]
 
 _ALWAYS_RIGHT = {9, 69}  # a crashing processor; no Redis at the start
 _RIGHT_CODES = {
     "kill": {-9},
     "term": {0, 75, -15},  # -15: before its handlers were there
+    "freeze": {75},  # a call in a thread that was frozen too has taken too long
+    "hang": {75},  # nothing but a restart ends such a call
     "stop": {0, 75, -15, -9},
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What a run left behind.
+
+    Attributes:
+        lines: Every journal's.
+        records: What the records say in the end, of the jobs that are final.
+        letters: How many dead letters each job has.
+        ends: How its processes ended.
+        failovers: What may have been undone.
+        ticks_ms: From when until when every tick has to have had its job; None: there are no ticks.
+    """
+
+    lines: Sequence[Line]
+    records: Mapping[str, Record]
+    letters: Mapping[str, int] = field(default_factory=dict)
+    ends: Sequence[End] = ()
+    failovers: Sequence[Window] = ()
+    ticks_ms: tuple[int, int] | None = None
 
 
 @dataclass(slots=True)
@@ -36,64 +72,108 @@ class Reckoning:
     events: Counter[str]
     odd: list[str] = field(default_factory=list)
     recovery_s: list[float] = field(default_factory=list)
+    ticks: int = 0
 
     @property
     def is_good(self) -> bool:
         return not self.verdict.violations and not self.odd
 
 
-def reckon(
-    seed: int,
-    lines: Sequence[Line],
-    records: Mapping[str, tuple[Outcome, float]],
-    ends: Iterable[End],
-    landed: Landed,
-    failovers: Sequence[Window] = (),
-) -> Reckoning:
+def reckon(seed: int, landed: Landed, evidence: Evidence) -> Reckoning:
     """Judge a run.
 
     Args:
         seed: What its jobs were made from.
-        lines: Every journal's.
-        records: What the records say in the end, and since when.
-        ends: How its processes ended.
         landed: What may be expected by now.
-        failovers: What may have been undone.
+        evidence: What it left behind.
     """
-    events = [event for line in lines if (event := line.event()) is not None]
-    events += [Event(What.FINAL, job, outcome=outcome) for job, (outcome, _) in records.items()]
-    submitted = {event.job for event in events if event.what is What.SUBMITTED}
-    verdict = judge({job: _wanted(seed, job, landed) for job in submitted}, events, failovers)
-    ends = list(ends)
-    odd = [f"{line.by}: {line.job}" for line in lines if line.what == ODD]
-    odd += [
+    records = evidence.records
+    events = [event for line in evidence.lines if (event := line.event()) is not None]
+    counts = Counter(event.what.value for event in events)
+    tasks = {event.job: _task(seed, event.job) for event in events if event.what is What.SUBMITTED}
+    ticks = ticks_between(*evidence.ticks_ms) if evidence.ticks_ms else {}
+    for job, at_ms in ticks.items():
+        events += [Event(what, job, at_s=at_ms / 1000) for what in (What.SUBMITTED, What.ACCEPTED)]
+    events += [Event(What.FINAL, job, outcome=record.outcome) for job, record in records.items()]
+    expected: dict[str, Wanted] = {job: wanted(one, landed) for job, one in tasks.items()}
+    expected |= dict.fromkeys(ticks, wanted_of_ticks())
+    past = {job: [outcome for outcome, _ in record.past] for job, record in records.items() if record.past}
+    verdict = judge(expected, events, evidence.failovers, past)
+    keys = {job: _key(one) for job, one in tasks.items() if "unique_key" in one.options}
+    holds = {job: _hold(tasks[job], records[job]) for job in keys if job in records}
+    verdict.rivals += rivals(keys, holds, events, evidence.failovers)
+    odd = [f"{line.by}: {line.job}" for line in evidence.lines if line.what == ODD]
+    odd += [*_wrong_ends(evidence), *_wrong_letters(records, evidence.letters)]
+    return Reckoning(verdict, counts, odd, recovery_times(evidence.lines, records, evidence.ends), len(ticks))
+
+
+def _task(seed: int, job: str) -> Task:
+    generation, number, _ = job.partition("/")[2].split("-")
+    return task(seed, int(generation), int(number))
+
+
+def ticks_between(since_ms: int, until_ms: int) -> dict[str, int]:
+    """The jobs of all ticks after a moment and up to another one, and when each is due."""
+    first_ms = (since_ms // TICK_EVERY_MS + 1) * TICK_EVERY_MS
+    return {
+        job_id(TICK_QUEUE, tick_job(TICK_NAME, at_ms)): at_ms
+        for at_ms in range(first_ms, until_ms + 1, TICK_EVERY_MS)
+    }
+
+
+def _key(one: Task) -> str:
+    return f"{one.options['unique_key']} of {one.queue}"  # each queue has keys of its own
+
+
+def _hold(one: Task, record: Record) -> Hold:
+    """A job's time with its key: that of its first run, because another one asks for no key."""
+    outcome, until_s = record.past[0] if record.past else (record.outcome, record.ended_s)
+    if outcome.state == "succeeded":
+        until_s = max(until_s, record.accepted_s + (one.options["unique_for_s"] or 0.0))
+    return Hold(_key(one), record.accepted_s, until_s, bool(record.past))
+
+
+def _wrong_ends(evidence: Evidence) -> list[str]:
+    hung = {line.by for line in evidence.lines if line.what == What.BEGAN and line.job.endswith("-hang")}
+    return [
         f"{end.unit} (process {end.pid}) ended with {end.code} by {', '.join(end.causes) or 'itself'}"
-        for end in ends
-        if end.code not in _ALWAYS_RIGHT.union(*(_RIGHT_CODES[cause] for cause in end.causes))
+        for end in evidence.ends
+        if end.code
+        not in _ALWAYS_RIGHT.union(
+            *(_RIGHT_CODES[cause] for cause in end.causes),
+            _RIGHT_CODES["hang"] if f"worker-{end.pid}" in hung else (),
+        )
     ]
-    return Reckoning(
-        verdict, Counter(event.what.value for event in events), odd, recovery_times(lines, records, ends)
-    )
 
 
-def _wanted(seed: int, job_id: str, landed: Landed) -> Wanted:
-    generation, number, _ = job_id.partition("/")[2].split("-")
-    return wanted(task(seed, int(generation), int(number)), landed)
+def _wrong_letters(records: Mapping[str, Record], letters: Mapping[str, int]) -> list[str]:
+    """A job that failed has one dead letter, of its last run; any other has none."""
+    return [
+        f"{job} is {record.outcome.state} and has {letters.get(job, 0)} dead letters"
+        for job, record in records.items()
+        if letters.get(job, 0) != (record.outcome.state == "failed")
+    ]
 
 
-def recovery_times(
-    lines: Iterable[Line], records: Mapping[str, tuple[Outcome, float]], ends: Iterable[End]
-) -> list[float]:
-    """For each job that lost its worker: how long from that worker's last death until the job's end."""
+def recovery_times(lines: Iterable[Line], records: Mapping[str, Record], ends: Iterable[End]) -> list[float]:
+    """For each job that lost its worker: how long from that worker's last death until the job's end.
+
+    Without those that ask for several runs anyway: what they wait for may be the next one of these.
+    """
     died_s = {f"worker-{end.pid}": end.at_s for end in ends if end.unit.startswith("worker")}
     victims: dict[str, float] = defaultdict(float)
     for line in lines:
         death_s = died_s.get(line.by)
-        if line.what != What.BEGAN or death_s is None or line.job not in records:
+        if (
+            line.what != What.BEGAN
+            or death_s is None
+            or line.job not in records
+            or line.job.endswith(RUN_OFTEN)
+        ):
             continue
-        if records[line.job][1] > death_s:
+        if records[line.job].ended_s > death_s:
             victims[line.job] = max(victims[line.job], death_s)
-    return sorted(records[job][1] - death_s for job, death_s in victims.items())
+    return sorted(records[job].ended_s - death_s for job, death_s in victims.items())
 
 
 def quantile(sorted_values: Sequence[float], share: float) -> float:

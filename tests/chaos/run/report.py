@@ -27,6 +27,9 @@ def table(arena: Arena, found: Reckoning) -> str:
         ("... whose jobs ran all the same", len(verdict.recovered)),
         ("... whose jobs a failover undid", len(verdict.undone)),
         ("submits refused", happened["refused"]),
+        ("... or told that another job has their key", happened["joined"]),
+        ("jobs of ticks", found.ticks),
+        ("redrives of dead letters", happened["redriven"]),
         ("runs begun", happened["began"]),
         ("outcomes seen / announced", f"{happened['seen']} / {happened['told']}"),
         ("faults", f"{sum(faults.values())}, and {sum(arena.nemeses.missed.values())} came too late"),
@@ -39,13 +42,15 @@ def table(arena: Arena, found: Reckoning) -> str:
         ("overwritten", len(verdict.overwritten)),
         ("unexpected", len(verdict.unexpected)),
         ("wrong endings", len(verdict.wrong)),
+        ("early / attempts repeated", f"{len(verdict.early)} / {len(verdict.repeated)}"),
+        ("two jobs with one unique key", len(verdict.rivals)),
         ("anything else that is odd", len(found.odd)),
         (
             "recovery of a dead worker's jobs",
             f"{len(times)} jobs, p50 {quantile(times, 0.5):.1f} s, p99 {quantile(times, 0.99):.1f} s",
         ),
     ]
-    lines = [f"{name:36}{value}" for name, value in rows]
+    lines = [f"{name:44}{value}" for name, value in rows]
     for kind, sentences in [*verdict.violations.items(), ("odd", found.odd)]:
         lines += [f"{kind}: {sentence}" for sentence in sentences[:SHOWN]]
         if len(sentences) > SHOWN:

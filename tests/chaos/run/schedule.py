@@ -22,10 +22,12 @@ FAILOVER_WEIGHT = 5
 LIMIT_S = 2.0
 """The heartbeat limit of a chaos run."""
 
-_SCRIPTS = ("claim", "settle", "heartbeat", "release", "takeover", "step_aside", "join")
-_CLIENT_SCRIPTS = ("submit", "await_results")
+_SCRIPTS = ("claim", "settle", "heartbeat", "release", "takeover", "step_aside", "join", "schedule_advance")
+_CLIENT_SCRIPTS = ("submit", "await_results", "cancel")
+_OPERATOR_SCRIPTS = ("redrive",)
 _WORKERS = tuple(f"worker-{number}" for number in range(WORKERS))
-_UNITS = (*_WORKERS, "producer", "waiter")
+_CLIENTS = ("producer", "waiter", "operator")
+_UNITS = (*_WORKERS, *_CLIENTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def _freeze(chance: random.Random) -> _Choice:
 
 
 def _client(chance: random.Random) -> _Choice:
-    return chance.choice(("producer", "waiter")), 0.0, ()
+    return chance.choice(_CLIENTS), 0.0, ()
 
 
 def _client_kill(chance: random.Random) -> _Choice:
@@ -110,7 +112,8 @@ def _cut(chance: random.Random) -> _Choice:
 
 def _trap(chance: random.Random) -> _Choice:
     unit = chance.choice(_UNITS)
-    script = chance.choice(_SCRIPTS if unit in _WORKERS else _CLIENT_SCRIPTS)
+    scripts = _OPERATOR_SCRIPTS if unit == "operator" else _CLIENT_SCRIPTS
+    script = chance.choice(_SCRIPTS if unit in _WORKERS else scripts)
     detail = (chance.choice(("reply", "reply", "request")), script, chance.randrange(1, 4))
     return unit, 0.0, (*detail, chance.choice(("reset", "reset", "silent")))
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["soak"]
 
 RATE_HZ = 60.0
-RESULT_TTL_S = 2.0
+SETTINGS = {"result_ttl_s": 2.0, "dead_max_length": 100}
 SAMPLES = 120
 GAP_S = 6.0
 LONG_LIVED = ("worker-0", "producer", "waiter")
@@ -65,7 +65,7 @@ async def _watch(arena: Arena, every_s: float, over: asyncio.Event) -> list[Samp
 
 async def soak(seconds: float, folder: Path) -> tuple[list[Trend], list[str]]:
     """Soak; returns how each gauge went, and what is wrong."""
-    terms = Terms(0, seconds, RATE_HZ, settings={"result_ttl_s": RESULT_TTL_S}, gentle=True)
+    terms = Terms(0, seconds, RATE_HZ, settings=SETTINGS, gentle=True)
     async with arena_at(terms, folder) as arena:
         over = asyncio.Event()
         watching = asyncio.create_task(_watch(arena, max(0.25, seconds / SAMPLES), over))

@@ -13,10 +13,33 @@ from typing import Any
 from tests.chaos.history import Wanted
 from tests.chaos.processors import digest
 
-__all__ = ["QUEUES", "Landed", "Task", "task", "wanted"]
+__all__ = [
+    "NOT_AGAIN",
+    "QUEUES",
+    "RUN_OFTEN",
+    "TICK",
+    "TICK_EVERY_MS",
+    "TICK_NAME",
+    "TICK_QUEUE",
+    "Landed",
+    "Task",
+    "task",
+    "wanted",
+    "wanted_of_ticks",
+]
 
-QUEUES = ("mixed", "raising", "short")
-"""One for each way to harm a batch: die, raise for all of it, answer too little."""
+QUEUES = ("mixed", "raising", "short", "forked")
+"""One for each way to harm a batch: die, raise for all of it, answer too little, die in a child process."""
+
+TICK_QUEUE, TICK_NAME, TICK_EVERY_MS = "mixed", "tick", 1000
+TICK = {"n": "tick", "do": "good", "ms": 0}
+"""What the recurring job carries."""
+
+RUN_OFTEN = ("again", "flaky", "hopeless", "crash", "hang")
+"""Kinds of which each job has several runs."""
+
+NOT_AGAIN = ("crash", "hang")
+"""Kinds that nobody gives another run: each run costs several workers."""
 
 _KINDS = {
     # queue: kinds and how often they come
@@ -30,15 +53,23 @@ _KINDS = {
         "hopeless": 10,
         "late": 15,
         "cancel": 25,
+        "outage": 30,
     },
-    "raising": {"good": 90, "poison": 10},
-    "short": {"good": 90, "short": 10},
+    "raising": {"good": 900, "poison": 100, "hang": 3},
+    "short": {"good": 900, "short": 100, "hang": 8},
+    "forked": {"good": 900, "fails": 50, "crash": 15, "hang": 8},
 }
 _OPTIONS: dict[str, dict[str, Any]] = {"flaky": {"max_attempts": 4}, "hopeless": {"max_attempts": 2}}
-DELAYED_SHARE = 0.03
+_PATIENT = {"max_attempts": 5}
+"""For good jobs where calls may take too long: one that is frozen does, through no fault of theirs."""
+_TIMED_QUEUES = {"raising", "short", "forked"}
+DELAYED_SHARE = 0.05
 LANE_SHARE = 0.3
 LANE_KEYS = (None, None, *(f"tenant-{n}" for n in range(6)))
-_SHARES = {"mixed": 8, "raising": 1, "short": 1}
+UNIQUE_SHARE = 0.06
+UNIQUE_KINDS = {"good", "fails", "again", "flaky", "cancel"}
+UNIQUE_KEYS = 3
+_SHARES = {"mixed": 16, "raising": 2, "short": 2, "forked": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +107,18 @@ def task(seed: int, generation: int, number: int) -> Task:
     options = dict(_OPTIONS.get(kind, {}))
     if kind == "late":
         options["expires_in_s"] = chance.uniform(0.001, 0.3)
-    elif kind == "good" and chance.random() < DELAYED_SHARE:
-        options["delay_s"] = chance.uniform(0.01, 1.0)
+    elif kind == "good":
+        options |= _PATIENT if queue in _TIMED_QUEUES else {}
+        if chance.random() < DELAYED_SHARE:
+            options["delay_s"] = chance.uniform(0.01, 1.0)
     if chance.random() < LANE_SHARE:
         options |= {"batch_key": chance.choice(LANE_KEYS), "priority": chance.choice((-5, 0, 0, 5))}
+    if kind in UNIQUE_KINDS and chance.random() < UNIQUE_SHARE:
+        options |= {
+            "unique_key": f"key {chance.randrange(UNIQUE_KEYS)}",
+            "delay_s": chance.uniform(0.01, 0.5),
+        }
+        options["unique_for_s"] = chance.choice((None, None, 1.0))
     return Task(queue, local, {"n": f"{seed}-{local}", "do": kind, "ms": busy_ms}, options)
 
 
@@ -89,14 +128,23 @@ def wanted(one: Task, landed: Landed) -> Wanted:
         "mixed": {"succeeded"},
         "raising": {"succeeded"} if landed.bisect else {"succeeded", "failed:Poison"},
         "short": {"succeeded", "failed:ResultMismatch"},  # nobody can tell whose answer is missing
+        "forked": {"succeeded"},
     }
     own = {
         "fails": {"failed:ValueError"},
         "crash": {"failed:WorkerLost"},
+        "hang": {"failed:BatchTimeout"},
         "poison": {"failed:Poison"},
         "short": {"failed:ResultMismatch"},
         "hopeless": {"failed:ValueError"},
+        "outage": {"succeeded", "failed:ConnectionError"},
         "late": {"succeeded", "expired"},
         "cancel": {"succeeded", "cancelled"},
     }
-    return Wanted(digest(one.payload), frozenset(own.get(one.payload["do"], mates[one.queue])))
+    endings = frozenset(own.get(one.payload["do"], mates[one.queue]))
+    return Wanted(digest(one.payload), endings, one.options.get("delay_s") or 0.0)
+
+
+def wanted_of_ticks() -> Wanted:
+    """What has to become of each job of the recurring one."""
+    return Wanted(digest(TICK))
