@@ -9,7 +9,7 @@ SOURCES := common producer worker console tests examples benchmarks
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz compat chaos recovery soak lint format types bench clean
+.PHONY: help setup demo test fuzz walks compat chaos recovery soak lint format types bench clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,10 @@ test: $(VENV)/.setup ## every test
 
 fuzz: $(VENV)/.setup ## hostile bytes for every reader, longer than in the tests [EXAMPLES=5000]
 	@FUZZ_EXAMPLES=$(or $(EXAMPLES),5000) $(BIN)/python -m pytest -q --timeout 0 tests/fuzz $(ARGS)
+
+walks: $(VENV)/.setup ## the scripts against their model, further than in the tests [WALKS=500] [STEPS=100]
+	@MODEL_WALKS=$(or $(WALKS),500) MODEL_STEPS=$(or $(STEPS),100) $(BIN)/python -m pytest -q --timeout 0 \
+		tests/conformance/test_model.py $(ARGS)
 
 compat: $(VENV)/.setup ## this version beside another: RELEASE=0.1.0, or a wheel
 	@$(if $(RELEASE),$(BIN)/python -m venv --clear $(VENV)/other && $(VENV)/other/bin/pip install --quiet --disable-pip-version-check \

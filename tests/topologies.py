@@ -13,17 +13,29 @@ import socket
 import subprocess
 import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
+import trustme
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["Cluster", "Node", "Sentinels", "cluster_of", "free_port", "program", "sentinels_of", "wait_for"]
+__all__ = [
+    "Cluster",
+    "Node",
+    "Sentinels",
+    "Tls",
+    "cluster_of",
+    "free_port",
+    "program",
+    "sentinels_of",
+    "wait_for",
+]
 
 READY_S = 30.0
 PASSWORD = "p@ss/word"  # noqa: S105 - of servers that live for one test; its characters need escaping
@@ -58,23 +70,65 @@ def wait_for(ready: Callable[[], Any], what: str) -> None:
     pytest.fail(f"{what} did not happen within {READY_S:g} s")
 
 
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """A certificate for 127.0.0.1, and the authority that signed it, as files.
+
+    Only redis-server speaks TLS; the embedded server's Valkey does not.
+    """
+
+    authority: Path
+    certificate: Path
+    key: Path
+
+    @classmethod
+    def made_in(cls, folder: Path) -> Tls:
+        authority, files = trustme.CA(), cls(*(folder / name for name in ("ca.crt", "tls.crt", "tls.key")))
+        made = authority.issue_cert("127.0.0.1")
+        authority.cert_pem.write_to_path(str(files.authority))
+        made.cert_chain_pems[0].write_to_path(str(files.certificate))
+        made.private_key_pem.write_to_path(str(files.key))
+        return files
+
+    def server_options(self, port: int) -> list[str]:
+        """A server with these speaks nothing but TLS, with everybody."""
+        options = {"port": 0, "tls-port": port, "tls-auth-clients": "no"}
+        options |= {"tls-cert-file": self.certificate, "tls-key-file": self.key}
+        options |= {"tls-ca-cert-file": self.authority, "tls-replication": "yes", "tls-cluster": "yes"}
+        return [word for name, value in options.items() for word in (f"--{name}", str(value))]
+
+
 class Node:
     """One server process."""
 
-    def __init__(self, command: list[str], folder: Path, *options: str, password: str | None = None) -> None:
+    def __init__(
+        self,
+        command: list[str],
+        folder: Path,
+        *options: str,
+        password: str | None = None,
+        tls: Tls | None = None,
+    ) -> None:
         self.port = free_port()
         folder.mkdir(parents=True, exist_ok=True)
         setpriv = shutil.which("setpriv")
+        listen = ["--port", str(self.port)] if tls is None else tls.server_options(self.port)
         until_we_die = [setpriv, "--pdeathsig", "KILL"] if setpriv else []
         with (folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*until_we_die, *command, "--port", str(self.port), "--dir", str(folder), *options],
+                [*until_we_die, *command, *listen, "--dir", str(folder), *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
-        self.client = redis.Redis(port=self.port, password=password, protocol=2, socket_timeout=5)
+        self.client = self._client(password, tls)
         self.options = options
+
+    def _client(self, password: str | None, tls: Tls | None) -> redis.Redis:
+        options: dict[str, Any] = {"password": password, "protocol": 2, "socket_timeout": 5}
+        if tls is not None:
+            options |= {"ssl": True, "ssl_ca_certs": str(tls.authority)}
+        return redis.Redis(host="127.0.0.1", port=self.port, **options)
 
     @property
     def address(self) -> str:
@@ -112,18 +166,20 @@ class Node:
 class Sentinels:
     """A primary, its replica, and sentinels that watch them."""
 
-    def __init__(self, primary: Node, replica: Node, sentinels: list[Node]) -> None:
+    def __init__(self, primary: Node, replica: Node, sentinels: list[Node], tls: Tls | None = None) -> None:
         self.primary = primary
         self.replica = replica
         self.sentinels = sentinels
+        self._tls = tls
 
     @property
     def url(self) -> str:
         """The URL, with a sentinel first that is down."""
         addresses = ",".join(sentinel.address for sentinel in self.sentinels)
+        scheme, more = ("redis", "") if self._tls is None else ("rediss", _trusting(self._tls))
         return (
-            f"redis+sentinel://:p%40ss%2Fword@127.0.0.1:{free_port()},{addresses}/{SERVICE}/1"
-            f"?sentinel_password={SENTINEL_PASSWORD}"
+            f"{scheme}+sentinel://:p%40ss%2Fword@127.0.0.1:{free_port()},{addresses}/{SERVICE}/1"
+            f"?sentinel_password={SENTINEL_PASSWORD}{more}"
         )
 
     def replica_database(self) -> redis.Redis:
@@ -153,8 +209,12 @@ class Sentinels:
         )
 
 
+def _trusting(tls: Tls) -> str:
+    return f"&ssl_ca_certs={tls.authority}"
+
+
 @contextmanager
-def sentinels_of(engine: str, folder: Path, *, count: int = 1) -> Iterator[Sentinels]:
+def sentinels_of(engine: str, folder: Path, *, count: int = 1, tls: Tls | None = None) -> Iterator[Sentinels]:
     """A primary, a replica and `count` sentinels, ready for a failover."""
     server = program(engine)
     secrets = (
@@ -170,7 +230,7 @@ def sentinels_of(engine: str, folder: Path, *, count: int = 1) -> Iterator[Senti
     with contextlib.ExitStack() as running:
 
         def start(name: str, command: list[str], *options: str, password: str) -> Node:
-            node = Node(command, folder / name, *options, password=password)
+            node = Node(command, folder / name, *options, password=password, tls=tls)
             running.callback(node.kill)
             return node
 
@@ -196,7 +256,7 @@ def sentinels_of(engine: str, folder: Path, *, count: int = 1) -> Iterator[Senti
             sentinels.append(start(f"sentinel-{number}", command, password=SENTINEL_PASSWORD))
         for sentinel in sentinels:
             wait_for(partial(_is_ready, sentinel, count), "the sentinels' acquaintance")
-        yield Sentinels(primary, replica, sentinels)
+        yield Sentinels(primary, replica, sentinels, tls)
 
 
 def _is_ready(sentinel: Node, count: int) -> bool:
@@ -211,14 +271,18 @@ def _is_ready(sentinel: Node, count: int) -> bool:
 class Cluster:
     """Three primaries, the first with a replica."""
 
-    def __init__(self, nodes: list[Node], replica: Node) -> None:
+    def __init__(self, nodes: list[Node], replica: Node, tls: Tls | None = None) -> None:
         self.nodes = nodes
         self.replica = replica
+        self._tls = tls
 
     @property
     def url(self) -> str:
         """The URL: one node that is down, and one that is not."""
-        return f"redis+cluster://127.0.0.1:{free_port()},{self.nodes[1].address}"
+        seeds = f"127.0.0.1:{free_port()},{self.nodes[1].address}"
+        if self._tls is None:
+            return f"redis+cluster://{seeds}"
+        return f"rediss+cluster://{seeds}?{_trusting(self._tls)[1:]}"
 
     def slot(self, key: str) -> int:
         slot: int = self.nodes[1].do("CLUSTER", "KEYSLOT", key)
@@ -260,7 +324,7 @@ class Cluster:
 
 
 @contextmanager
-def cluster_of(engine: str, folder: Path) -> Iterator[Cluster]:
+def cluster_of(engine: str, folder: Path, *, tls: Tls | None = None) -> Iterator[Cluster]:
     """A cluster that serves every slot."""
     server = program(engine)
     with contextlib.ExitStack() as running:
@@ -269,7 +333,7 @@ def cluster_of(engine: str, folder: Path) -> Iterator[Cluster]:
             options = ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--save", ""]
             options += ["--cluster-port", str(free_port()), "--repl-diskless-sync-delay", "0"]
             options += ["--cluster-replica-validity-factor", "0"]
-            node = Node([server], folder / name, *options)
+            node = Node([server], folder / name, *options, tls=tls)
             running.callback(node.kill)
             return node
 
@@ -284,7 +348,7 @@ def cluster_of(engine: str, folder: Path) -> Iterator[Cluster]:
             bus = nodes[0].options[nodes[0].options.index("--cluster-port") + 1]
             if node is not nodes[0]:
                 node.do("CLUSTER", "MEET", "127.0.0.1", nodes[0].port, bus)
-        cluster = Cluster(nodes, replica)
+        cluster = Cluster(nodes, replica, tls)
         wait_for(
             lambda: all(
                 node.do("CLUSTER", "INFO").count(b"cluster_known_nodes:4") for node in (*nodes, replica)

@@ -2,10 +2,12 @@
 
 The model knows for every accepted job where it is: undelivered, held by one live batch, scheduled, lost, or
 final with one outcome per run. Derandomized: every run walks the same ways; a failure prints its steps.
+`make walks` (`MODEL_WALKS`, `MODEL_STEPS`) walks others each time, more of them and further.
 """
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from tests.servers import Servers
 
 
+WALKS_VARIABLE, STEPS_VARIABLE = "MODEL_WALKS", "MODEL_STEPS"
+
+
 class HappyWalk(DailySteps):
     """Only what happens every day: many steps far."""
 
@@ -32,15 +37,16 @@ class ProtocolWalk(TroubleSteps):
 @pytest.mark.parametrize("engine", REAL)
 @pytest.mark.parametrize(("walk", "walks"), [(HappyWalk, 6), (ProtocolWalk, 25)])
 def test_random_walks_keep_every_promise(servers: Servers, engine: str, walk: type[Walk], walks: int) -> None:
+    explored = os.environ.get(WALKS_VARIABLE)
     walk.url = servers.url(engine)
     run_state_machine_as_test(
         walk,
         settings=settings(
-            max_examples=walks,
+            max_examples=int(explored or walks),
             phases=(Phase.generate, Phase.shrink),
-            stateful_step_count=50,
+            stateful_step_count=int(os.environ.get(STEPS_VARIABLE, "50")),
             deadline=None,
-            derandomize=True,
+            derandomize=explored is None,
             database=None,
             print_blob=True,
             suppress_health_check=list(HealthCheck),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.chaos.kit import Recorder, quick, until
 from tests.chaos.link import Link
-from tests.topologies import Cluster, cluster_of, wait_for
+from tests.topologies import Cluster, Tls, cluster_of, wait_for
 
 from microbatch.common import scripts
 from microbatch.common import subscription as subscription_module
@@ -21,6 +21,7 @@ from microbatch.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 PATIENCE_S = 20.0  # what a call waits for at most; a replica here is promoted in three seconds
 
@@ -60,6 +61,23 @@ async def test_whole_jobs_of_queues_on_every_node(cluster: Cluster) -> None:
             assert await client.map(queue, range(300), timeout_s=PATIENCE_S) == list(range(300))
         assert sorted(await client.queues()) == sorted(queues)
         assert (await client.queue_status(queues[0])).workers == 1
+
+
+async def test_over_tls_every_node_is_verified(tmp_path: Path) -> None:
+    with cluster_of("redis", tmp_path, tls=Tls.made_in(tmp_path)) as cluster:
+        assert cluster.url.startswith("rediss+cluster://")
+        queues = [cluster.queue_at(node) for node in cluster.nodes]
+        async with (
+            Worker([Recorder(queue) for queue in queues], settings=quick(cluster.url)),
+            AsyncClient(settings=patient(cluster)) as client,
+        ):
+            for queue in queues:
+                assert await client.map(queue, range(10), timeout_s=PATIENCE_S) == list(range(10))
+
+        connection = Connection(Endpoint(cluster.url.partition("?ssl")[0], 1.0, "test"))
+        with pytest.raises(ConnectionFailed, match="certificate verify failed"):
+            await connection.execute("PING")
+        await connection.close()
 
 
 async def test_replicas_are_waited_for_at_the_node_of_the_queue(cluster: Cluster) -> None:

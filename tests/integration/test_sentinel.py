@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.chaos.kit import Recorder, quick, until
-from tests.topologies import SERVICE, Sentinels, sentinels_of, wait_for
+from tests.topologies import SERVICE, Sentinels, Tls, sentinels_of, wait_for
 
 from microbatch.common import blocking_lines, scripts
 from microbatch.common import subscription as subscription_module
@@ -77,6 +77,43 @@ async def test_jobs_flow_through_the_death_of_the_primary_and_nothing_that_the_r
                 assert outcome == number
         assert [job.id for job in lost if job.result_key in survived] == []
         assert await client.call("flow", "after", timeout_s=FAILOVER_S) == "after"
+
+
+async def test_with_one_of_three_sentinels_gone_the_other_two_still_bring_everybody_to_the_new_primary(
+    tmp_path: Path,
+) -> None:
+    with sentinels_of("redis", tmp_path, count=3) as site:
+        patience_s = 3 * FAILOVER_S  # two sentinels have to agree, which may take them several elections
+        worker = Worker([Recorder("flow")], settings=quick(site.url, command_timeout_s=patience_s))
+        settings = ClientSettings(redis_url=site.url, command_timeout_s=patience_s, poll_interval_s=0.5)
+        async with worker, AsyncClient(settings=settings) as client:
+            assert await client.call("flow", "before", timeout_s=FAILOVER_S) == "before"
+            await asyncio.to_thread(site.sentinels[0].kill)
+            assert await client.call("flow", "with two", timeout_s=FAILOVER_S) == "with two"
+            await asyncio.to_thread(site.primary.kill)
+
+            assert await client.call("flow", "after", timeout_s=patience_s) == "after"
+            assert site.replica.is_primary()
+            async with AsyncClient(settings=settings) as newcomer:  # nobody told it anything
+                assert await newcomer.call("flow", "new", timeout_s=patience_s) == "new"
+
+
+async def test_over_tls_sentinels_and_servers_are_verified_and_followed_through_a_failover(
+    tmp_path: Path,
+) -> None:
+    with sentinels_of("redis", tmp_path, tls=Tls.made_in(tmp_path)) as site:
+        assert site.url.startswith("rediss+sentinel://")
+        worker = Worker([Recorder("flow")], settings=quick(site.url, command_timeout_s=FAILOVER_S))
+        async with worker, AsyncClient(settings=patient(site.url)) as client:
+            assert await client.call("flow", "before", timeout_s=FAILOVER_S) == "before"
+            await asyncio.to_thread(site.primary.kill)
+            assert await client.call("flow", "after", timeout_s=FAILOVER_S) == "after"
+            assert site.replica.is_primary()
+
+        connection = Connection(Endpoint(site.url.partition("&ssl")[0], 1.0, "test"))
+        with pytest.raises(ConnectionFailed, match="certificate verify failed"):
+            await connection.execute("PING")
+        await connection.close()
 
 
 async def test_in_a_planned_failover_nothing_more_is_written_to_the_old_primary(
