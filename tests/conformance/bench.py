@@ -166,8 +166,10 @@ class Bench:
         succeeded: bool = True,
         ttl_ms: int = TTL_MS,
         close: bool = True,
+        size: int | None = None,
     ) -> list[SettleCode] | None:
-        facts = BatchFacts(worker, batch, "wait", len(entries), await self.now_ms())
+        """Settle jobs of a batch; `size`: how many it had, where some were settled before."""
+        facts = BatchFacts(worker, batch, "wait", size or len(entries), await self.now_ms())
         outcomes = [Outcome(entry, "succeeded" if succeeded else "failed", value) for entry in entries]
         return await self.run(
             settle(self.keys, facts, outcomes, ttl_ms=ttl_ms, dead_max_length=DEAD_MAX_LENGTH, close=close)

@@ -334,3 +334,16 @@ async def test_a_hostile_time_to_live_does_not_stop_a_takeover(bench: Bench) -> 
         await bench.alone(batch)
     await bench.die("w1")
     assert await bench.takeover("w1", max_crashes=1) == TakenOver(0, 2, 0)
+
+
+async def test_what_a_dead_worker_holds_without_a_batch_is_taken_over_from_every_lane(bench: Bench) -> None:
+    await bench.submit("plain", job("keyed", batch_key="k"), job("ranked", priority=5))
+    for batch in ("b1", "b2"):
+        await bench.take(batch)
+    await bench.raw.delete(bench.keys.batches("w1"))  # nothing says which batches these were
+    await bench.die("w1")
+
+    assert await bench.takeover("w1") == TakenOver(3, 0, 0)
+
+    assert await bench.lengths() == {"solo": 3}
+    assert await bench.raw.exists(bench.keys.lanes) == 0

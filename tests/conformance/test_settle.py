@@ -239,3 +239,35 @@ async def test_a_client_id_in_the_settle_call_decides_who_is_told(bench: Bench) 
     )
     record = await bench.record("a")
     assert record["batch"] == b"b1 7 size 5 w1 0"
+
+
+@pytest.mark.parametrize("key", [None, "tenant"])
+async def test_what_an_earlier_call_wrote_and_a_failover_undid_goes_back_when_the_batch_is_closed(
+    bench: Bench, key: str | None
+) -> None:
+    """Undone: the entry is there, pending, and the record is not final, as if that call had never been."""
+    options = {} if key is None else {"batch_key": key}
+    await bench.submit(*(job(local, **options) for local in "abc"))
+    entries = await bench.take("b1")
+    await bench.settle("b1", entries[:1], close=False, size=3)
+    # ... and the call for the second one was undone.
+    assert await bench.settle("b1", entries[2:], size=3) is None
+
+    assert await bench.batches() == {}
+    again = await bench.take("b2", "w2")
+    assert [(entry.local, entry.attempt) for entry in again] == [("b", 2)]
+    await bench.settle("b2", again, "w2")
+    assert [(await bench.record(local))["state"] for local in "abc"] == [b"succeeded"] * 3
+    assert await bench.pending() == await bench.lengths() == {}
+    assert await bench.raw.exists(bench.keys.lanes) == 0
+
+
+async def test_a_batch_that_is_closed_late_takes_nothing_from_whoever_has_its_jobs_now(bench: Bench) -> None:
+    await bench.submit("a", "b")
+    entries = await bench.take("b1")
+    await bench.release("b1")
+    moved = await bench.take("b2", "w2")
+
+    assert await bench.settle("b1", entries[:1], size=2) == [SettleCode.MOVED]
+
+    assert await bench.settle("b2", moved, "w2") is None

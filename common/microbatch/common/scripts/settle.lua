@@ -14,6 +14,7 @@
 -- Atomic because: a result without its acknowledgement runs twice, an acknowledgement without its result is
 --          a lost job. The fence: only where record.entry is this very entry is anything written; a zombie
 --          finds another token there (moved), or none (final).
+-- A batch that is closed leaves nobody behind: what it lists and nobody settled goes back to the queue.
 -- A job that failed leaves a dead letter; one that is to be retried waits in its record for its time.
 -- @include base
 -- @include history
@@ -58,7 +59,14 @@ local function make_more()
     return true
   end
 
-  return {leave_side_lane = leave_side_lane, read_entry = read_entry, retry = retry, bury = bury, wake_for = wake_for}
+  -- A job that the batch lists goes back to the queue.
+  local function hand_back(lane, entry_id, held)
+    local moved = move(lane, entry_id, 'front', 1, 0, 'handed_back', facts_of(batch, worker, held))
+    tidy_left_lanes(worker)
+    if moved then wake(true) end
+  end
+
+  return {leave_side_lane = leave_side_lane, hand_back = hand_back, read_entry = read_entry, retry = retry, bury = bury, wake_for = wake_for}
 end
 local made
 local function more()
@@ -134,6 +142,13 @@ for lane, entries in pairs(ids) do
     gone = gone + redis.call('XDEL', lane_key(lane), unpack(entries, from, upto))
   end
   if lane:find('/', 1, true) then more().leave_side_lane(lane, gone) end
+end
+-- What earlier calls of this batch wrote may be undone by now: a failover takes the last moments away. Then their jobs
+-- stand here as if they ran, and nothing but the batch knows of them: they go back before it goes.
+local held = close and count < tonumber(ARGV[4]) and redis.call('HGET', Q .. 'batches:' .. worker, batch) or ''
+for lane, entry_id in held:gmatch('(%S+):(%d+%-%d+)') do
+  local pending = redis.pcall('XPENDING', lane_key(lane), GROUP, entry_id, entry_id, 1, worker)
+  if not pending.err and #pending > 0 then more().hand_back(lane, entry_id, held) end
 end
 if close and redis.call('HDEL', Q .. 'batches:' .. worker, batch) == 1 then
   redis.pcall('XADD', Q .. 'recent', 'MAXLEN', '~', RECENT_LENGTH, '*', 'batch', facts)  -- what it held is no reason to fail

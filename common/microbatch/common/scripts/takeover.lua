@@ -60,7 +60,10 @@ for i = 1, #listed, 2 do
 end
 
 -- What it holds without a batch (an operator's hand, a damaged hash) goes too: nobody else would look for it.
-for _, lane in ipairs({'main', 'front', 'solo'}) do
+local lanes = left == 0 and redis.pcall('ZRANGE', LANES, 0, -1) or {}
+if lanes.err then lanes = {} end
+for _, lane in ipairs({'main', 'front', 'solo'}) do lanes[#lanes + 1] = lane end
+for _, lane in ipairs(lanes) do
   local pending = left == 0 and redis.pcall('XPENDING', lane_key(lane), GROUP, '-', '+', CHUNK + 1, dead)
   for _, row in ipairs(pending and not pending.err and pending or {}) do
     if done >= CHUNK then
