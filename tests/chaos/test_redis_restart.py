@@ -43,6 +43,30 @@ def test_a_server_that_is_killed_and_restarted_loses_no_job_and_doubles_no_resul
         assert all(record["entry"] == b"" for record in records)
 
 
+def test_a_server_that_keeps_nothing_costs_its_jobs_and_nobody_has_to_be_restarted(tmp_path: Path) -> None:
+    """Without persistence a restart loses all that was accepted: that is said, and work goes on."""
+    nothing = ("--appendonly", "no", "--save", "")
+    with EmbeddedServer(tmp_path / "data", extra_args=nothing) as server, desk_at(server.url, QUEUE) as desk:
+        with Fleet(desk, tmp_path, "digests", max_batch_size=4, max_wait_ms=1) as fleet:
+            for _ in range(2):
+                fleet.start().ready()
+            lost = desk.submit(*({"n": number, "ms": 200} for number in range(20)))
+            wait_until(lambda: desk.status().running > 0)
+            killed = server.pid
+            os.kill(killed, signal.SIGKILL)
+            wait_until(lambda: server.start().pid != killed)
+
+            more = desk.submit(*({"n": number, "ms": 1} for number in range(20)))
+            wait_until(lambda: desk.are_final(more), 60, "the jobs of after the restart")
+            wait_until(desk.is_clean, 60)
+            wait_until(lambda: len(desk.workers()) == 2, 60, "both workers' return")
+            codes = _leave(fleet)
+
+        assert codes == [0, 0]
+        assert [desk.result(job) for job in more] == [digest({"n": n, "ms": 1}) for n in range(20)]
+        assert not any(desk.redis.exists(desk.keys.job(job)) for job in lost)
+
+
 def _final(client: redis.Redis, prefix: str, ids: list[str]) -> int:
     with client.pipeline(transaction=False) as pipeline:
         for local in ids:
