@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Arena", "Terms", "arena_at", "run_chaos"]
 
-DRAIN_S = 60.0
+DRAIN_S = 180.0
 LEAVE_S = 15.0
 LOOK_S = 0.1
 FORKING = "worker-0"

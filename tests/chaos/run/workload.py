@@ -57,7 +57,7 @@ _KINDS = {
     },
     "raising": {"good": 900, "poison": 100, "hang": 3},
     "short": {"good": 900, "short": 100, "hang": 8},
-    "forked": {"good": 900, "fails": 50, "crash": 15, "hang": 8},
+    "forked": {"good": 900, "fails": 50, "crash": 3, "hang": 2},
 }
 _OPTIONS: dict[str, dict[str, Any]] = {"flaky": {"max_attempts": 4}, "hopeless": {"max_attempts": 2}}
 _PATIENT = {"max_attempts": 5}
