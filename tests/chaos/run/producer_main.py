@@ -43,7 +43,7 @@ __all__ = ["await_outcome"]
 
 BURST_S = 0.05
 OPEN_LIMIT = 400
-RESULT_S = 180.0
+RESULT_S = 600.0
 """How long a result may take: a job that asks for three runs may wait for three recoveries."""
 PAUSE_S = 0.2
 CLOSED_S = 3.0
@@ -138,9 +138,10 @@ class Producer:
                     durability=self._durability,
                     **one.options,
                 )
-            except (ConnectionFailed, SubmitTimeout, NotReplicated):
+            except (ConnectionFailed, SubmitTimeout, NotReplicated, ServerFull):
+                # Where the server was full, an earlier attempt of the same call may have got through.
                 self._journal.note(What.UNKNOWN, one.job_id)
-            except (QueueFull, ServerFull):
+            except QueueFull:
                 self._journal.note(What.REFUSED, one.job_id)
             except MicrobatchError as error:
                 self._journal.note(What.UNKNOWN, one.job_id)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Evidence", "Reckoning", "quantile", "reckon", "recovery_times", "ticks_between"]
 
+AHEAD_MS = 15_000
+"""No job is put further ahead of its tick."""
 _ALWAYS_RIGHT = {9, 69}  # a crashing processor; no Redis at the start
 _RIGHT_CODES = {
     "kill": {-9},
@@ -96,6 +98,10 @@ def reckon(seed: int, landed: Landed, evidence: Evidence) -> Reckoning:
         events += [Event(what, job, at_s=at_ms / 1000) for what in (What.SUBMITTED, What.ACCEPTED)]
     events += [Event(What.FINAL, job, outcome=record.outcome) for job, record in records.items()]
     expected: dict[str, Wanted] = {job: wanted(one, landed) for job, one in tasks.items()}
+    if evidence.ticks_ms:  # one that was due before the pause got through may have its job, too
+        later = ticks_between(evidence.ticks_ms[1], evidence.ticks_ms[1] + AHEAD_MS)
+        events += [Event(What.SUBMITTED, job, at_s=at_ms / 1000) for job, at_ms in later.items()]
+        expected |= dict.fromkeys(later, wanted_of_ticks())
     expected |= dict.fromkeys(ticks, wanted_of_ticks())
     past = {job: [outcome for outcome, _ in record.past] for job, record in records.items() if record.past}
     verdict = judge(expected, events, evidence.failovers, past)

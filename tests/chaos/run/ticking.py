@@ -11,7 +11,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from tests.chaos.run.reckoning import ticks_between
+from tests.chaos.run.reckoning import AHEAD_MS, ticks_between
 from tests.chaos.run.workload import TICK_NAME, TICK_QUEUE
 
 from microbatch.common.keys import QueueKeys
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["Ticking"]
 
 LOOK_S = 0.1
-AHEAD_MS = 15_000
-"""No job is put further ahead of its tick."""
 
 
 class Ticking:

@@ -133,7 +133,7 @@ def wanted(one: Task, landed: Landed) -> Wanted:
     own = {
         "fails": {"failed:ValueError"},
         "crash": {"failed:WorkerLost"},
-        "hang": {"failed:BatchTimeout"},
+        "hang": {"failed:BatchTimeout", "failed:WorkerLost"},  # it is alone for long enough to be killed
         "poison": {"failed:Poison"},
         "short": {"failed:ResultMismatch"},
         "hopeless": {"failed:ValueError"},
