@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from microbatch.common import scripts
 from microbatch.common.errors import ClientClosed
@@ -21,7 +21,7 @@ from microbatch.common.stopping import stop
 from microbatch.producer.coalescer import Coalescer, FlightLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
 
     from microbatch.common.connection import Connection
     from microbatch.common.keys import QueueKeys
@@ -130,20 +130,33 @@ class Submitter:
         await stop(*self._flights)
 
     def _depart_soon(self) -> None:
-        if not self._departing:
+        if not self._departing and self._coalescer.waiting:
             self._departing = True
-            self._loop.call_soon(self._depart)
+            self._launch(self._depart_next())
+
+    async def _depart_next(self) -> None:
+        # It flies itself: a task that only made another one would cost a lone job a turn of the loop.
+        self._departing = False
+        if parcels := self._next_flight():
+            self._depart()
+            await self._fly(parcels)
 
     def _depart(self) -> None:
-        self._departing = False
+        while parcels := self._next_flight():
+            self._launch(self._fly(parcels))
+
+    def _next_flight(self) -> list[_Parcel]:
         while flight := self._coalescer.take():
             parcels = [parcel for parcel in flight if not parcel.landed.cancelled()]
-            if not parcels:
-                self._coalescer.landed()
-                continue
-            task = self._loop.create_task(self._fly(parcels), name="microbatch-flight")
-            self._flights.add(task)
-            task.add_done_callback(self._flights.discard)
+            if parcels:
+                return parcels
+            self._coalescer.landed()
+        return []
+
+    def _launch(self, flight: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(flight, name="microbatch-flight")
+        self._flights.add(task)
+        task.add_done_callback(self._flights.discard)
 
     async def _fly(self, parcels: list[_Parcel]) -> None:
         jobs = [job for parcel in parcels for job in parcel.jobs]
