@@ -147,6 +147,36 @@ def test_an_observer_sees_queues_jobs_letters_and_schedules(
     assert any(letter["id"] == failed for letter in cli("observer", "dead", "list", "echo"))
     cli("observer", "dead", "show", "echo", failed.partition("/")[2])
     assert [schedule["name"] for schedule in cli("observer", "cron", "list")] == ["tick"]
+    listed = [
+        row for state in ("dead", "succeeded", "scheduled") for row in jobs_in(cli, "echo", "--state", state)
+    ]
+    assert {failed, done.id} <= {row["id"] for row in listed}
+    assert jobs_in(cli, "echo", "--batch-key", "k") == []
+    assert cli("observer", "job", "show", failed, "--payload")["payload"] == "bad"
+
+
+def jobs_in(cli: Callable[..., Any], *words: str) -> list[dict[str, Any]]:
+    """All jobs that `job list` shows an observer, which has a line of JSON for each."""
+    told = cli("observer", "job", "list", *words, "--all")
+    return [json.loads(line) for line in told.splitlines()] if isinstance(told, str) else [told]
+
+
+def test_an_observer_cancels_and_hastens_nobody(
+    failed: str, cli: Callable[..., Any], producer: Client, server: Guarded
+) -> None:
+    later = producer.submit("echo", "later", delay_s=500, batch_key="other")
+
+    for act in ("cancel", "retry"):
+        cli("observer", "job", act, later.id, code=2)
+        cli("observer", "job", act, "echo", "--state", "scheduled", "--batch-key", "other", "--yes", code=2)
+    cli("observer", "job", "retry", failed, code=2)
+
+    assert {line for line in server.refused() if "client|setinfo" not in line} == {"observer: persist"}
+    server.root.acl_log_reset()  # the rest is allowed
+    assert later.status().state == "scheduled"
+    assert cli("admin", "job", "retry", later.id)["counts"] == {"due": 1, "redriven": 0}
+    assert later.result(timeout_s=LIMIT_S) == "later"
+    assert cli("admin", "job", "cancel", failed, code=1)["refused"] == [{"id": failed, "reason": "failed"}]
 
 
 def test_an_observer_who_tries_to_retry_is_refused_before_anything_is_written(

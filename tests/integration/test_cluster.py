@@ -16,6 +16,8 @@ from microbatch.common.connection import BlockingConnection, Connection, Endpoin
 from microbatch.common.errors import ConnectionFailed, ServerError
 from microbatch.common.keys import QueueKeys
 from microbatch.common.subscription import Subscription
+from microbatch.console.admin import Admin
+from microbatch.console.job_filter import JobFilter
 from microbatch.producer import AsyncClient, ClientSettings, NotReplicated
 from microbatch.worker import Worker
 
@@ -78,6 +80,25 @@ async def test_over_tls_every_node_is_verified(tmp_path: Path) -> None:
         with pytest.raises(ConnectionFailed, match="certificate verify failed"):
             await connection.execute("PING")
         await connection.close()
+
+
+async def test_jobs_of_queues_on_every_node_are_listed_cancelled_and_retried(cluster: Cluster) -> None:
+    async with AsyncClient(settings=patient(cluster)) as client, Admin(settings=patient(cluster)) as admin:
+        for node in cluster.nodes:
+            queue = cluster.queue_at(node, "listed")
+            await client.submit_many(queue, range(600))
+            await client.submit_many(queue, range(200), batch_key="k", delay_s=None)
+            await client.submit_many(queue, range(100), delay_s=500)
+            jobs = admin.jobs(queue)
+            rows = [row async for page in jobs.pages() for row in page.jobs]
+            assert len({row.id for row in rows}) == len(rows) == 900
+            assert {row.id.partition("/")[0] for row in rows if row.id} == {queue}
+            ended = [one async for step in jobs.cancel_all(JobFilter(batch_key="k")) for one in step]
+            assert len(ended) == 200
+            found = [row async for page in jobs.pages(JobFilter({"cancelled"})) for row in page.jobs]
+            assert {row.id for row in found} == {one.id for one in ended}
+            due = [one async for step in jobs.retry_all(JobFilter({"scheduled"})) for one in step]
+            assert [one.answer for one in due] == ["due"] * 100
 
 
 async def test_replicas_are_waited_for_at_the_node_of_the_queue(cluster: Cluster) -> None:

@@ -325,6 +325,21 @@ def test_a_queue_that_is_not_there_is_an_error(
     assert any("there is no such queue" in line for line in out)
 
 
+def test_a_queue_that_somebody_forgot_to_resume_is_a_warning_that_says_how(
+    desk: Desk, any_redis_url: str, tmp_path: Path
+) -> None:
+    desk.submit(1)
+    desk.redis.sadd("mb:queues", "work")
+    long_ago_ms = round((time.time() - 7_200) * 1000)
+    desk.redis.hset(desk.keys.gate, "paused", f"{long_ago_ms} ops@here")
+
+    _, out, _ = doctor(any_redis_url, tmp_path, "work")
+
+    (line,) = [line for line in out if "paused for 120." in line]
+    assert "by ops@here; jobs waiting: 1" in line
+    assert any("`microbatch queue resume work` lets them go" in line for line in out)
+
+
 def test_only_the_roles_that_are_named_are_required(
     server: redis.Redis, any_redis_url: str, tmp_path: Path
 ) -> None:

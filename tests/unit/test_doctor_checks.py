@@ -277,6 +277,29 @@ def test_jobs_without_a_worker_are_a_warning_and_after_a_minute_an_error() -> No
     assert "more arrives than leaves" in only(busy, "queue", Severity.WARN).remedy
 
 
+@pytest.mark.parametrize(
+    ("what", "remedy"),
+    [("paused", "`microbatch queue resume q` lets them go"), ("draining", "submits are refused meanwhile")],
+)
+def test_a_queue_that_is_held_up_for_long_with_jobs_in_it_is_a_warning(what: str, remedy: str) -> None:
+    forgotten = only(
+        with_queue(waiting=2, oldest_age_s=1.0, held={what: (660.0, "me@here")}), "queue", Severity.WARN
+    )
+    assert f"{what} for 11.0 min by me@here; jobs waiting: 2" in forgotten.fact
+    assert remedy in forgotten.remedy
+    for fine_facts in ({"waiting": 0}, {"held": {what: (599.0, "me@here")}}):
+        facts = with_queue(
+            **({"waiting": 2, "oldest_age_s": 1.0, "held": {what: (660.0, "me")}} | fine_facts)
+        )
+        assert findings(facts, "queue", Severity.WARN) == []
+
+
+def test_jobs_of_a_paused_queue_wait_because_of_that_and_not_for_workers() -> None:
+    facts = with_queue(waiting=2, oldest_age_s=9_000.0, beats_age_s={}, held={"paused": (5.0, "me@here")})
+    assert findings(facts, "queue", Severity.ERROR) == findings(facts, "queue", Severity.WARN) == []
+    assert "paused for 0.1 min by me@here" in only(facts, "queue", Severity.OK).fact
+
+
 def test_a_queue_that_is_not_there_is_an_error_and_nothing_else() -> None:
     facts = with_queue(exists=False, known=False, lanes={}, beats_age_s={})
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from microbatch.common.codec import decode
+from microbatch.common.entry import lane_words
 from microbatch.common.errors import ProtocolError
 from microbatch.common.happenings import parse_error
 from microbatch.common.identifiers import is_name, job_id
@@ -26,7 +27,7 @@ __all__ = ["DeadLetter", "parse_letter"]
 _DEATH = "dead_"
 _ENTRY = frozenset(
     {"v", "id", "client", "payload", "headers", "ttl_ms", "max_attempts", "expires_ms", "enqueued_ms"}
-    | {"attempt", "crashes", "failures"}
+    | {"attempt", "crashes", "failures", "priority", "batch_key", "cost"}
 )
 _DIGITS_LIMIT = 17
 
@@ -49,6 +50,9 @@ class DeadLetter:
         payload_fault: Why the payload cannot be shown; empty where it can.
         headers: The decoded headers.
         raw: Fields of the entry that are none of microbatch's, and a payload that cannot be decoded.
+        priority: Of the job.
+        batch_key: Of the job; empty where it has none.
+        payload_bytes: How large the encoded payload is.
     """
 
     letter_id: str
@@ -64,6 +68,9 @@ class DeadLetter:
     payload_fault: str
     headers: Mapping[str, Any] = field(default_factory=dict)
     raw: Mapping[str, bytes] = field(default_factory=dict)
+    priority: int = 0
+    batch_key: str = ""
+    payload_bytes: int = 0
 
 
 def parse_letter(queue: str, letter: RawLetter) -> DeadLetter:
@@ -78,6 +85,7 @@ def parse_letter(queue: str, letter: RawLetter) -> DeadLetter:
     payload, fault = _payload(named)
     if fault and "payload" in named:
         raw["payload"] = named["payload"]
+    priority, batch_key = lane_words(letter.fields)
     return DeadLetter(
         letter_id=letter.letter_id,
         job_id=job_id(queue, local) if is_name(local) else None,
@@ -92,6 +100,9 @@ def parse_letter(queue: str, letter: RawLetter) -> DeadLetter:
         payload_fault=fault,
         headers=_headers(named.get("headers", b"")),
         raw=raw,
+        priority=priority,
+        batch_key=batch_key,
+        payload_bytes=len(named.get("payload", b"")),
     )
 
 

@@ -6,11 +6,14 @@ that one bad entry is quarantined alone and its batch mates never notice.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from microbatch.common.identifiers import is_name
 
-__all__ = ["VERSION", "Entry", "parse_entry", "parse_plain"]
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["VERSION", "Entry", "lane_words", "parse_entry", "parse_plain"]
 
 VERSION = 1
 """The highest entry and record version that this code understands."""
@@ -160,14 +163,18 @@ def _parse_any(token: str, written_ms: int, fields: list[bytes]) -> Entry:
     entry.ttl_ms = ttl_ms.decode() if _number(ttl_ms) is not None else ""
     entry.max_attempts = _number(named.get(b"max_attempts", b""))
     entry.expires_ms = _number(named.get(b"expires_ms", b""))
-    if b"priority" in named:
-        size = _number(named[b"priority"].removeprefix(b"-")) or 0
-        entry.priority = -size if named[b"priority"].startswith(b"-") else size
     cost = _number(named.get(b"cost", b""))
     entry.cost = 1 if cost is None else cost
-    batch_key = named.get(b"batch_key", b"").decode("ascii", "replace")
-    entry.batch_key = batch_key if is_name(batch_key) else ""
+    entry.priority, entry.batch_key = lane_words(named)
     return entry
+
+
+def lane_words(named: Mapping[bytes, bytes]) -> tuple[int, str]:
+    """The priority and the batch key that an entry's fields say; 0, and empty, where they say none."""
+    word = named.get(b"priority", b"")
+    size = _number(word.removeprefix(b"-")) or 0
+    batch_key = named.get(b"batch_key", b"").decode("ascii", "replace")
+    return -size if word.startswith(b"-") else size, batch_key if is_name(batch_key) else ""
 
 
 def _number(raw: bytes) -> int | None:

@@ -28,6 +28,7 @@ __all__ = [
     "moment",
     "parse_batch",
     "parse_error",
+    "parse_error_head",
     "parse_happening",
     "parse_lines",
     "parse_progress",
@@ -99,7 +100,7 @@ class Happening:
             batch.batch_id if batch else None,
             batch.size if batch else None,
             batch.reason if batch else None,
-            error=_error_head(self.data) if failed and self.data else None,
+            error=parse_error_head(self.data) if failed and self.data else None,
             progress=progress,
             line=line,
         )
@@ -186,7 +187,7 @@ def _note(packed: bytes) -> tuple[datetime, int, str, str]:
     return moment(int(match[1])), int(match[2]), match[3], match[4]
 
 
-def _error_head(data: bytes) -> ErrorFacts:
+def parse_error_head(data: bytes) -> ErrorFacts:
     """The error whose first bytes these are: what is cut off is left out."""
     try:
         return parse_error(decode(data))

@@ -22,6 +22,7 @@ __all__ = [
     "check_queue",
     "is_name",
     "job_id",
+    "local_id",
     "local_ids",
     "new_batch_id",
     "new_client_id",
@@ -81,6 +82,20 @@ def split_job_id(full_id: str) -> tuple[str, str]:
     if not slash:
         raise ValueError(f"a full job id is `queue/local`, not {full_id!r:.140}")
     return check_queue(queue), check_local_id(local)
+
+
+def local_id(queue: str, name: str) -> str:
+    """The local part of a job of `queue` that is named by it, or by its full id.
+
+    Raises:
+        ValueError: No valid id, or that of another queue's job.
+    """
+    if "/" not in name:
+        return check_local_id(name)
+    its_queue, local = split_job_id(name)
+    if its_queue != queue:
+        raise ValueError(f"{name} is no job of {queue}")
+    return local
 
 
 def new_local_id() -> str:

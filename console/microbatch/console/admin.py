@@ -17,6 +17,7 @@ from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
 from microbatch.common.settings import ClientSettings
 from microbatch.console.crew import Crew
 from microbatch.console.dead_letters import DeadLetters
+from microbatch.console.jobs import Jobs
 from microbatch.console.queue_control import QueueControl, whoami
 from microbatch.console.schedules import Schedules
 from microbatch.producer.recent import recent_batches
@@ -111,6 +112,10 @@ class Admin:
             ClientClosed: The client is not open.
         """
         return DeadLetters(self._opened(), queue)
+
+    def jobs(self, queue: str) -> Jobs:
+        """The jobs of a queue: list, show, cancel, retry; no round trip. Errors as from `dead_letters`."""
+        return Jobs(self._opened(), queue)
 
     def schedules(self, queue: str) -> Schedules:
         """The recurring jobs of a queue; no round trip. Errors as from `dead_letters`."""

@@ -78,13 +78,13 @@ class DeadLetters:
             page = await self._connection.run(scripts.dead_letters(self._keys, newest=name, count=1))
             letters = [parse_letter(self._keys.queue, letter) for letter in page if letter.letter_id == name]
             return letters[0] if letters else None
-        found = await self._letters_of({self._full(name)})
+        found = await self.of_jobs({self._full(name)})
         return next(iter(found.values()), None)
 
     async def resolve(self, names: Sequence[str]) -> tuple[list[str], list[str]]:
         """The ids of the letters that are named as in `find`, and the names that fit none."""
         wanted = {self._full(name) for name in names if not _LETTER_ID.match(name)}
-        found = await self._letters_of(wanted) if wanted else {}
+        found = await self.of_jobs(wanted) if wanted else {}
         ids: dict[str, None] = {}
         missing: list[str] = []
         for name in names:
@@ -95,6 +95,18 @@ class DeadLetters:
             else:
                 missing.append(name)
         return list(ids), missing
+
+    async def of_jobs(self, wanted: Iterable[str]) -> dict[str, DeadLetter]:
+        """The newest letter of each of these jobs, by the full ids; looked for page by page."""
+        left, found = set(wanted), {}
+        async for page in self.pages():
+            for letter in page:
+                if letter.job_id in left:
+                    left.discard(letter.job_id)
+                    found[letter.job_id] = letter
+            if not left:
+                break
+        return found
 
     async def redrive(self, letter_ids: Sequence[str]) -> AsyncIterator[list[Redriven]]:
         """Give these letters' jobs another run, up to 256 at a time."""
@@ -124,14 +136,3 @@ class DeadLetters:
 
     def _full(self, name: str) -> str:
         return name if "/" in name else job_id(self._keys.queue, name)
-
-    async def _letters_of(self, wanted: Iterable[str]) -> dict[str, DeadLetter]:
-        left, found = set(wanted), {}
-        async for page in self.pages():
-            for letter in page:
-                if letter.job_id in left:
-                    left.discard(letter.job_id)
-                    found[letter.job_id] = letter
-            if not left:
-                break
-        return found

@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "log": ("microbatch.console.log_command", "show what a job's processor wrote into its log"),
     "events": ("microbatch.console.events_command", "show what happens to jobs, as it happens"),
     "queue": ("microbatch.console.queue_command", "pause, drain, resume, purge or limit a queue"),
+    "job": ("microbatch.console.job_command", "list, show, cancel and retry the jobs of a queue"),
     "batches": ("microbatch.console.batches_command", "show how a queue was batched lately, and why"),
     "top": ("microbatch.console.top_command", "watch queues, workers and errors as they change"),
     "dead": (

@@ -5,15 +5,19 @@ A wrapper builds a `Call`; a connection runs it. docs/protocol.md describes them
 
 from microbatch.common.scripts.acknowledge import ANSWER_KEPT_MS, acknowledge
 from microbatch.common.scripts.await_results import KEPT_MS, RecordView, await_results
-from microbatch.common.scripts.cancel import CANCEL_MESSAGE, cancel
+from microbatch.common.scripts.cancel import CANCEL_MESSAGE, MOST_CANCELLED, cancel, cancel_all
 from microbatch.common.scripts.claim import BatchTerms, Claimed, ClaimReply, Hold, Idle, Watch, claim
 from microbatch.common.scripts.dead_letters import RawLetter, dead_letters
 from microbatch.common.scripts.fleet import Fleet, WorkerSight, fleet
 from microbatch.common.scripts.heartbeat import Look, heartbeat
 from microbatch.common.scripts.hold import Held, HoldAction, QueueGate, hold
+from microbatch.common.scripts.job_entry import job_entry
 from microbatch.common.scripts.job_log import LogView, job_log
+from microbatch.common.scripts.job_records import BriefRecord, BriefRecords, job_records
+from microbatch.common.scripts.job_sight import JobSight
 from microbatch.common.scripts.job_status import JobView, job_status
 from microbatch.common.scripts.join import DeclaredLimits, join
+from microbatch.common.scripts.lane_jobs import LaneJobs, Which, lane_jobs
 from microbatch.common.scripts.limit import limit
 from microbatch.common.scripts.listen import EVERYTHING, LEASE_MS, listen
 from microbatch.common.scripts.note import JobNote, note
@@ -28,9 +32,11 @@ from microbatch.common.scripts.redis_time import redis_time
 from microbatch.common.scripts.redrive import RedriveCode, redrive
 from microbatch.common.scripts.release import Released, release
 from microbatch.common.scripts.run_alone import run_alone
+from microbatch.common.scripts.run_now import run_now
 from microbatch.common.scripts.schedule_advance import TickJob, schedule_advance
 from microbatch.common.scripts.schedule_change import ScheduleAction, schedule_change
 from microbatch.common.scripts.schedule_put import MOST_SCHEDULES, PutAnswer, schedule_put
+from microbatch.common.scripts.scheduled_jobs import NOWHERE, ScheduledJobs, ScheduledPlace, scheduled_jobs
 from microbatch.common.scripts.schedules import ScheduleView, ScheduleViews, schedules
 from microbatch.common.scripts.script import Call, Script, load
 from microbatch.common.scripts.settle import BatchFacts, Ending, Outcome, SettleCode, settle
@@ -44,10 +50,14 @@ __all__ = [
     "EVERYTHING",
     "KEPT_MS",
     "LEASE_MS",
+    "MOST_CANCELLED",
     "MOST_SCHEDULES",
+    "NOWHERE",
     "ORDER_MESSAGE",
     "BatchFacts",
     "BatchTerms",
+    "BriefRecord",
+    "BriefRecords",
     "Call",
     "ClaimReply",
     "Claimed",
@@ -62,7 +72,9 @@ __all__ = [
     "Idle",
     "JobNote",
     "JobOptions",
+    "JobSight",
     "JobView",
+    "LaneJobs",
     "LogView",
     "Look",
     "NewJob",
@@ -79,6 +91,8 @@ __all__ = [
     "ScheduleAction",
     "ScheduleView",
     "ScheduleViews",
+    "ScheduledJobs",
+    "ScheduledPlace",
     "Script",
     "SettleCode",
     "SubmitCode",
@@ -86,18 +100,23 @@ __all__ = [
     "TakenOver",
     "TickJob",
     "Watch",
+    "Which",
     "WorkerSight",
     "acknowledge",
     "await_results",
     "cancel",
+    "cancel_all",
     "claim",
     "dead_letters",
     "fleet",
     "heartbeat",
     "hold",
+    "job_entry",
     "job_log",
+    "job_records",
     "job_status",
     "join",
+    "lane_jobs",
     "limit",
     "listen",
     "load",
@@ -113,9 +132,11 @@ __all__ = [
     "redrive",
     "release",
     "run_alone",
+    "run_now",
     "schedule_advance",
     "schedule_change",
     "schedule_put",
+    "scheduled_jobs",
     "schedules",
     "settle",
     "step_aside",

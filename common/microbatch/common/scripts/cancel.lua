@@ -1,8 +1,8 @@
--- cancel: make a job final at once, in whatever state it is.
+-- cancel: make jobs final at once, in whatever state they are.
 --
 -- Keys:    the queue's prefix
--- Args:    local id, ttl_ms
--- Returns: the job's state afterwards: 'cancelled', or the final state that it had before; 'unknown' where there
+-- Args:    ttl_ms, local ids
+-- Returns: each job's state afterwards: 'cancelled', or the final state that it had before; 'unknown' where there
 --          is no record, 'foreign' where the key holds something else
 -- Atomic because: between a look at the job and its end it may be claimed, retried or settled. The fence is the
 --          usual one: the record names no entry any more, so a late result finds that it lost.
@@ -17,16 +17,23 @@
 -- @include move
 -- @include park
 -- @include withdraw
-local id, ttl_ms = ARGV[1], ARGV[2]
-local record = redis.pcall('HMGET', job_key(id), 'state', 'entry')
-if record.err then return 'foreign' end
-local state, token = record[1], record[2] or ''
-if not state then return 'unknown' end
-if state ~= 'queued' and state ~= 'scheduled' then return state end
+local ttl_ms = ARGV[1]
+local states = {}
 
-local worker, fields = withdraw(id, token)
-call('HDEL', job_key(id), 'last_error')
-finish(id, fields['client'] or '', 'cancelled', '\192', ttl_of(fields, ttl_ms))
+local function cancel(id)
+  local record = redis.pcall('HMGET', job_key(id), 'state', 'entry')
+  if record.err then return 'foreign' end
+  local state, token = record[1], record[2] or ''
+  if not state then return 'unknown' end
+  if state ~= 'queued' and state ~= 'scheduled' then return state end
+
+  local worker, fields = withdraw(id, token)
+  call('HDEL', job_key(id), 'last_error')
+  finish(id, fields['client'] or '', 'cancelled', '\192', ttl_of(fields, ttl_ms))
+  if worker then redis.pcall('PUBLISH', Q .. 'wake:' .. worker, 'cancel ' .. token) end
+  return 'cancelled'
+end
+
+for i = 2, #ARGV do states[i - 1] = cancel(ARGV[i]) end
 send_replies()
-if worker then redis.pcall('PUBLISH', Q .. 'wake:' .. worker, 'cancel ' .. token) end
-return 'cancelled'
+return states

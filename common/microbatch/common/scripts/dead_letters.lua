@@ -10,7 +10,8 @@ local PAGE_BYTES, AT_ONCE = 1048576, 16
 local page, bytes = {}, 0
 
 while #page < count and bytes < PAGE_BYTES do
-  local found = redis.call('XREVRANGE', Q .. 'dead', newest, '-', 'COUNT', math.min(AT_ONCE, count - #page))
+  local found = redis.pcall('XREVRANGE', Q .. 'dead', newest, '-', 'COUNT', math.min(AT_ONCE, count - #page))
+  if found.err then break end  -- something else took its place, which the queue's status tells
   for _, letter in ipairs(found) do
     page[#page + 1] = letter
     newest = '(' .. letter[1]

@@ -95,6 +95,7 @@ class QueueFacts:
         foreign: Keys that hold another type than ours: name, found, wanted.
         schedules_wait_s: By schedule that wants a look of a worker, for how many seconds it has wanted it.
         refusals: What could not be seen, and why.
+        held: `paused` and `draining`, as far as an operator holds it up: for how many seconds, and who.
     """
 
     name: str
@@ -107,6 +108,7 @@ class QueueFacts:
     foreign: tuple[tuple[str, str, str], ...] = ()
     schedules_wait_s: Mapping[str, float] = field(default_factory=dict)
     refusals: Mapping[str, str] = field(default_factory=dict)
+    held: Mapping[str, tuple[float, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

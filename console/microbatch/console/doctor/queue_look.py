@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from microbatch.common.keys import GROUP, LANES, QueueKeys
 from microbatch.common.scripts import queue_status, redis_time
+from microbatch.common.scripts.hold import OPEN
 from microbatch.console.doctor.examiner import Refusal, pairs, text
 from microbatch.console.doctor.facts import LaneFacts, QueueFacts
 
 if TYPE_CHECKING:
+    from microbatch.common.scripts import QueueGate
     from microbatch.console.doctor.examiner import Examiner
 
 __all__ = ["TYPES", "look_at_queue"]
@@ -90,7 +92,22 @@ async def look_at_queue(
         foreign=tuple(foreign),
         schedules_wait_s={name: age_s for name, age_s in ages[keys.schedules].items() if age_s > 0},
         refusals=refusals,
+        held={} if seen is None else await _held(examiner, keys, seen.gate),
     )
+
+
+async def _held(examiner: Examiner, keys: QueueKeys, gate: QueueGate) -> dict[str, tuple[float, str]]:
+    """Who holds the queue up, and for how long."""
+    if gate == OPEN:
+        return {}
+    now_ms = await examiner.run(redis_time(keys))
+    if isinstance(now_ms, Refusal):
+        return {}
+    return {
+        what: (max(0.0, now_ms / 1000 - held.since.timestamp()), held.who)
+        for what, held in (("paused", gate.paused), ("draining", gate.draining))
+        if held is not None
+    }
 
 
 async def _ages(

@@ -84,17 +84,18 @@ ROLES: Final = (
         "observer",
         (
             *("queue_status", "fleet", "job_status", "job_log", "listen", "await_results"),
-            *("dead_letters", "schedules"),
+            *("dead_letters", "schedules", "redis_time"),
+            *("lane_jobs", "scheduled_jobs", "job_records", "job_entry"),
         ),
-        ("smembers", "xrevrange", "subscribe:reply"),
+        ("smembers", "xrevrange", "subscribe:reply", "scan", "zscan", "zrange", "type"),
     ),
     Role(
         "operator",
         (
             *("redrive", "purge_dead", "cancel", "schedule_put", "schedule_change", "submit"),
-            *("hold", "purge", "limit", "order"),
+            *("hold", "purge", "limit", "order", "run_now"),
         ),
-        ("smembers", "sadd", "hgetall"),
+        ("smembers", "sadd", "hgetall", "persist"),
     ),
 )
 """Who there is. `observer` and `operator` are people with the `microbatch` command: one looks, one acts."""
@@ -137,6 +138,7 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "hsetnx": (("HSETNX", "{q}orders:n", "f", "v"), ("HSETNX", "{q}acks:n", "f", "v")),
     "hset": (("HSET", "{q}job:n", "f", "v"), ("HSET", "{q}batches:n", "f", "v")),
     "rename": (("RENAME", "{q}idle", "{q}aside:idle"),),
+    "scan": (("SCAN", "0"),),
     "scard": (("SCARD", "{q}tombstones"),),
     "sismember": (("SISMEMBER", "{q}tombstones", "n"),),
     "srem": (("SREM", "{q}tombstones", "n"),),
@@ -161,6 +163,7 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "zrangebyscore": (("ZRANGEBYSCORE", "{q}workers", "0", "1"),),
     "zrem": (("ZREM", "{q}idle", "n"),),
     "zremrangebyscore": (("ZREMRANGEBYSCORE", "{q}idle", "0", "1"),),
+    "zscan": (("ZSCAN", "{q}lanes", "0"),),
     "zscore": (("ZSCORE", "{q}workers", "n"),),
 }
 """One call or more of each command, as we send it; `{q}` is the queue's prefix."""

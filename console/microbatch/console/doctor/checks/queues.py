@@ -1,7 +1,7 @@
 """The queues: do jobs move, and are the keys what they should be?
 
 Rule: jobs that wait although nobody would ever take them are an error; a scheduled start of workers gets a
-minute.
+minute. An operator who holds a queue up with jobs in it may have forgotten it after ten minutes.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ __all__ = ["check_queues"]
 
 CHECK: Final = "queue"
 PATIENCE_S: Final = 60.0
+HELD_LONG_S: Final = 600.0
 
 
 def check_queues(facts: Facts) -> Iterator[Finding]:
@@ -36,7 +37,9 @@ def check_queues(facts: Facts) -> Iterator[Finding]:
             )
             continue
         yield from _keys(queue)
-        yield from _waiting(queue, facts.heartbeat_limit_s)
+        yield from _held(queue, facts.heartbeat_limit_s)
+        if "paused" not in queue.held:  # else that is why they wait
+            yield from _waiting(queue, facts.heartbeat_limit_s)
         for what, words in queue.refusals.items():
             yield warn(
                 CHECK,
@@ -67,6 +70,30 @@ def _keys(queue: QueueFacts) -> Iterator[Finding]:
                 CHECK,
                 f"lane {name} holds {lane.length} entries and has no consumer group",
                 "the next claim of a worker makes it; nothing is lost",
+                subject=queue.name,
+            )
+
+
+def _held(queue: QueueFacts, limit_s: float) -> Iterator[Finding]:
+    for what, (held_s, who) in queue.held.items():
+        told = f"{what} for {held_s / 60:.1f} min by {who}; jobs waiting: {queue.waiting}"
+        if not queue.waiting or held_s < HELD_LONG_S:
+            yield fine(CHECK, told, subject=queue.name)
+        elif what == "paused":
+            yield warn(
+                CHECK,
+                told,
+                f"`microbatch queue resume {queue.name}` lets them go, `microbatch queue purge {queue.name}` "
+                "cancels them",
+                subject=queue.name,
+            )
+        else:
+            alive = sum(age_s <= limit_s for age_s in queue.beats_age_s.values())
+            yield warn(
+                CHECK,
+                f"{told}; workers alive: {alive}",
+                f"it does not run dry, and submits are refused meanwhile: add workers, or "
+                f"`microbatch queue resume {queue.name}`",
                 subject=queue.name,
             )
 
