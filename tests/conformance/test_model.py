@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 from tests.conformance.engines import REAL
+from tests.conformance.walk_control import ControlSteps
 from tests.conformance.walk_daily import DailySteps
 from tests.conformance.walk_trouble import TroubleSteps
 
@@ -30,12 +31,16 @@ class HappyWalk(DailySteps):
 
 
 class ProtocolWalk(TroubleSteps):
+    """Everything but operators who hold the queue up."""
+
+
+class OperatedWalk(ControlSteps):
     """Everything."""
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("engine", REAL)
-@pytest.mark.parametrize(("walk", "walks"), [(HappyWalk, 6), (ProtocolWalk, 25)])
+@pytest.mark.parametrize(("walk", "walks"), [(HappyWalk, 6), (ProtocolWalk, 20), (OperatedWalk, 20)])
 def test_random_walks_keep_every_promise(servers: Servers, engine: str, walk: type[Walk], walks: int) -> None:
     explored = os.environ.get(WALKS_VARIABLE)
     walk.url = servers.url(engine)

@@ -37,6 +37,9 @@ class Walk(RuleBasedStateMachine):
         self.connection = BlockingConnection(Endpoint(self.url, 10.0, "model"))
         self.jobs: dict[str, Job] = {}
         self.batches: dict[str, ModelBatch] = {}
+        self.paused = False
+        self.draining = False
+        self.size_limit: int | None = None
 
     def teardown(self) -> None:
         self.connection.close()

@@ -56,7 +56,9 @@ class DailySteps(Walk):
         expected, fresh = [], set()
         for local in locals_:
             known = self.jobs.get(local)
-            if known is None:
+            if known is None and self.draining:
+                expected.append(SubmitCode.CLOSED)
+            elif known is None:
                 self.jobs[local] = Job(payload, home, "scheduled" if delayed else "queued")
                 fresh.add(local)
                 expected.append(SubmitCode.NEW)
@@ -91,8 +93,12 @@ class DailySteps(Walk):
             max_batch_bytes=1 << 24,
         )
         reply = self.connection.run(call)
+        if self.paused:
+            assert isinstance(reply, Idle)
+            return
         promoted = {local for local, job_ in self.jobs.items() if job_.state == "scheduled" and job_.due}
         self.requeued(promoted, to="home")
+        size = min(size, self.size_limit or size)
         waiting = self.waiting()
         lanes = {self.jobs[local].token.partition(":")[0] for local in waiting}
         if not isinstance(reply, Claimed):
