@@ -61,6 +61,14 @@ async def test_every_lane_is_purged_and_running_jobs_go_on(bench: Bench, lane: s
     assert await bench.lengths() == {}
 
 
+async def test_what_waits_is_purged_also_where_the_group_is_gone(bench: Bench) -> None:
+    await bench.submit("a", "b")
+    await bench.raw.xgroup_destroy(bench.keys.lane("main"), "workers")
+    assert sum(await purge_all(bench)) == 2
+    assert (await bench.record("a"))["state"] == b"cancelled"
+    assert await bench.lengths() == {}
+
+
 async def test_a_step_is_bounded_and_the_steps_end(bench: Bench) -> None:
     await bench.submit(*(f"j{n}" for n in range(7)), *(job(f"s{n}", delay_ms=int(LONG_MS)) for n in range(4)))
     steps = await purge_all(bench, most=3)

@@ -98,7 +98,6 @@ class DailySteps(Walk):
             return
         promoted = {local for local, job_ in self.jobs.items() if job_.state == "scheduled" and job_.due}
         self.requeued(promoted, to="home")
-        size = min(size, self.size_limit or size)
         waiting = self.waiting()
         lanes = {self.jobs[local].token.partition(":")[0] for local in waiting}
         if not isinstance(reply, Claimed):
@@ -201,5 +200,6 @@ class DailySteps(Walk):
     def beat(self, worker: str, *, idle: bool) -> None:
         call = heartbeat(KEYS, worker, [], heartbeat_limit_ms=LIMIT_MS, stale_claim_ms=-1, idle=idle)
         look = self.connection.run(call)
+        assert look.limits.max_batch_size == self.size_limit
         held = {name for name in self.names(held=True) if self.batches[name].worker == worker}
         assert set(look.orphans) == held

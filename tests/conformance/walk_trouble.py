@@ -48,7 +48,7 @@ class TroubleSteps(DailySteps):
         failed: set[str] = set()
         for batch in self.batches.values():
             if batch.worker == dead and batch.held:
-                leaving = self.movable(batch)
+                leaving = self.movable(batch) - moved - failed  # a lost group gave it out twice
                 batch.held = False
                 for local in leaving if batch.alone else ():
                     self.jobs[local].crashes += 1
@@ -165,6 +165,7 @@ class TroubleSteps(DailySteps):
         if not self.raw.exists(KEYS.lane(lane)):
             return
         self.raw.xgroup_destroy(KEYS.lane(lane), GROUP)
+        self.regrouped = True
         for job in self.jobs.values():
             if job.token.partition(":")[0] == lane:
                 job.holder = ""

@@ -56,14 +56,17 @@ local function oldest_of(lane)
   return entries
 end
 
--- Take entries out of a lane; false where it has no group, which the next claim makes.
+-- Take entries out of a lane; false where that cannot be. A group that is gone is made, as the next claim would.
 local function take_out(lane, entries)
   if is_side(lane) then  -- no lag is read there
     for _, entry in ipairs(entries) do count_out(lane, redis.call('XDEL', lane_key(lane), entry[1]), 1) end
     return true
   end
   local command = {'XREADGROUP', 'GROUP', GROUP, CONSUMER, 'COUNT', #entries, 'STREAMS', lane_key(lane), '>'}
-  if redis.pcall(unpack(command)).err then return false end
+  if redis.pcall(unpack(command)).err then
+    redis.pcall('XGROUP', 'CREATE', lane_key(lane), GROUP, '0')
+    if redis.pcall(unpack(command)).err then return false end
+  end
   for _, entry in ipairs(entries) do
     drop_entry(lane, entry[1])
     redis.pcall('SREM', Q .. 'tombstones', lane .. ':' .. entry[1])
