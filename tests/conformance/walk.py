@@ -135,9 +135,11 @@ class Walk(RuleBasedStateMachine):
         assert sum(states.count(state) for state in (*FINAL, "queued", "scheduled")) == len(self.jobs)
 
     def _lag_is_wrong(self, seen: Snapshot) -> bool:
-        """Servers miscount the lag of a group that was made anew on a stream from which entries were deleted."""
+        """Servers miscount the lag of a group that was made anew on a stream that lost entries."""
         for lane in LANES:
-            waiting = sum(token.startswith(f"{lane}:") and token not in seen.pending for token in seen.entries)
+            waiting = sum(
+                token.startswith(f"{lane}:") and token not in seen.pending for token in seen.entries
+            )
             for group in self.raw.xinfo_groups(KEYS.lane(lane)) if self.raw.exists(KEYS.lane(lane)) else ():
                 if group["lag"] not in {None, waiting}:
                     return True
