@@ -18,8 +18,7 @@ from microbatch.console.doctor.facts import (
     QueueFacts,
     ServerFacts,
 )
-from microbatch.console.doctor.finding import Finding, Severity, error, fine, warn
-from microbatch.console.doctor.report import as_json, as_lines
+from microbatch.console.doctor.finding import Finding, Severity
 
 INFO = {
     "redis_version": "7.2.4",
@@ -361,34 +360,6 @@ def test_the_walk_says_what_it_found_and_how_far_it_came() -> None:
 
 
 # --- the report ------------------------------------------------------------------------------
-
-
-def test_the_report_has_a_line_per_fact_and_per_remedy_and_counts() -> None:
-    lines = as_lines(
-        [fine("a", "good"), warn("b", "odd", "mend", subject="q"), error("c", "b\x1bad", "stop")]
-    )
-
-    assert lines == [
-        "ok     a    good",
-        "warn   b q  odd",
-        "            -> mend",
-        "error  c    b\\x1bad",
-        "            -> stop",
-        "1 error, 1 warning",
-    ]
-
-
-def test_the_report_for_machines_has_every_part() -> None:
-    report = as_json([error("c", "bad", "stop", subject="q"), fine("a", "good")])
-
-    assert report == {
-        "errors": 1,
-        "warnings": 0,
-        "findings": [
-            {"severity": "error", "check": "c", "subject": "q", "fact": "bad", "remedy": "stop"},
-            {"severity": "ok", "check": "a", "subject": None, "fact": "good", "remedy": None},
-        ],
-    }
 
 
 def test_a_schedule_that_nobody_sees_to_is_told_with_what_to_do() -> None:
