@@ -7,6 +7,7 @@ whole queue gets the messages themselves, which may be lost.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
     from microbatch.common.job_update import LogLine, Progress
     from microbatch.common.keys import QueueKeys
     from microbatch.common.status import JobStatus
-    from microbatch.producer.newsroom import Newsroom
+    from microbatch.producer.newsroom import Ear, Newsroom
     from microbatch.producer.ticket import Ticket
 
-__all__ = ["feed", "follow", "parse_message"]
+__all__ = ["feed", "follow", "last_word", "parse_message"]
 
 log = logging.getLogger("microbatch.producer")
 LOOK_EVERY_S = 2.0
@@ -50,7 +51,7 @@ async def follow(ticket: Ticket) -> AsyncIterator[JobUpdate]:
                 lines = await records.logs(ticket, told.lines) if status.log_lines > told.lines else []
             except ResultNotFound:
                 # A record that is not kept goes with the job's end, and a message tells that.
-                last = _ending(keys, await ear.wait(LOOK_EVERY_S)) if told.began and last is None else last
+                last = await last_word(keys, ear) if told.began and last is None else last
                 if last is None:
                     raise
                 yield last
@@ -76,6 +77,16 @@ async def feed(newsroom: Newsroom, keys: QueueKeys) -> AsyncIterator[JobUpdate]:
             if ear.missed > missed:
                 log.warning("queue %s: %d messages came faster than they were taken", keys.queue, ear.missed)
                 missed = ear.missed
+
+
+async def last_word(keys: QueueKeys, ear: Ear) -> JobUpdate | None:
+    """The end of a job whose record is gone: messages of what came before it may have to be heard first."""
+    now_s = asyncio.get_running_loop().time
+    ends_s = now_s() + LOOK_EVERY_S
+    while (left_s := ends_s - now_s()) > 0:
+        if end := _ending(keys, await ear.wait(left_s)):
+            return end
+    return None
 
 
 def _ending(keys: QueueKeys, messages: Sequence[bytes]) -> JobUpdate | None:
