@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
@@ -27,11 +27,12 @@ from microbatch.common.scripts import (
 )
 
 if TYPE_CHECKING:
-    from microbatch.common.scripts import JobSight, QueueGate
+    from microbatch.common.scripts import JobSight, QueueGate, Which
 
 __all__ = ["ControlSteps"]
 
 WHO = "me@here"
+STATES: Final = ("queued", "running")
 COUNTS = st.sampled_from([1, 2, 3, 50])
 SOME = st.lists(LOCALS, min_size=1, max_size=6, unique=True)
 
@@ -109,7 +110,7 @@ class ControlSteps(TroubleSteps):
     @rule(count=COUNTS)
     def list_jobs(self, count: int) -> None:
         """Every job is told once, where the model has it."""
-        told = [one for which in ("queued", "running") for one in self._in_lanes(which, count)]
+        told = [one for which in STATES for one in self._in_lanes(which, count)]
         assert sorted(one.token for one in told) == sorted(one.token for one in self._in_lanes("", count))
         expected = {
             job.token: (local, self.batches[job.holder].worker if job.holder else "", job.holder)
@@ -131,11 +132,11 @@ class ControlSteps(TroubleSteps):
             local for local, job in self.jobs.items() if job.state == "scheduled" and job.carried
         )
 
-    def _in_lanes(self, which: str, count: int) -> list[JobSight]:
+    def _in_lanes(self, which: Which, count: int) -> list[JobSight]:
         lanes = [*LANES, *(lane.decode() for lane in self.raw.zrange(KEYS.lanes, 0, -1))]
         after, found = "", []
         while True:
-            call = lane_jobs(KEYS, lanes, which=which, after=after, count=count)  # type: ignore[arg-type]
+            call = lane_jobs(KEYS, lanes, which=which, after=after, count=count)
             page = self.connection.run(call)
             found += page.jobs
             after = page.after

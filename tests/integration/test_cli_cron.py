@@ -20,16 +20,9 @@ NIGHTLY = ("report", "nightly", "--cron", "0 3 * * *", "--timezone", "Europe/Ber
 
 
 @pytest.fixture
-def run(redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `main` in this process: its code, stdout and stderr."""
-    monkeypatch.setenv("MICROBATCH_REDIS_URL", redis_url)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        code = main(["cron", *words])
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err
-
-    return call
+def run(redis_url: str, run_main: Callable[..., Run]) -> Run:
+    """Runs `microbatch cron` in this process: its code, stdout and stderr."""
+    return run_main(redis_url, "cron")
 
 
 def listed(run: Run, *words: str) -> list[dict[str, Any]]:

@@ -18,12 +18,10 @@ from microbatch.common.identifiers import payload_digest
 from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
 from microbatch.common.scripts import BatchFacts, Claimed, NewJob, Outcome, RedriveCode
 from microbatch.console.admin import Admin
-from microbatch.console.main import main
 from microbatch.producer import AsyncClient, ClientSettings, JobState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     Run = Callable[..., tuple[int, str, str]]
 
@@ -32,19 +30,9 @@ ERROR = encode_error("ValueError", "bad\x1b[2J\nvalue", "Traceback (most recent 
 
 
 @pytest.fixture
-def run(
-    redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Run:
-    """Runs `main` in this process: its code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MICROBATCH_REDIS_URL", redis_url)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        code = main(["dead", *words])
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err
-
-    return call
+def run(redis_url: str, run_main: Callable[..., Run]) -> Run:
+    """Runs `microbatch dead` in this process: its code, stdout and stderr."""
+    return run_main(redis_url, "dead")
 
 
 def fail(url: str, *locals_: str, payload: Any = None) -> None:

@@ -12,7 +12,6 @@ import redis
 from tests.integration.test_cli_basics import LIMIT_S, Command
 
 from microbatch.common.keys import QueueKeys
-from microbatch.console.main import main
 from microbatch.producer import Client, JobCancelled, JobState
 
 if TYPE_CHECKING:
@@ -38,19 +37,9 @@ def work(batch: Batch[object]):
 
 
 @pytest.fixture
-def run(
-    redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Run:
+def run(redis_url: str, run_main: Callable[..., Run]) -> Run:
     """Runs `microbatch job` in this process: its code, stdout and stderr."""
-    monkeypatch.setenv("MICROBATCH_REDIS_URL", redis_url)
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        code = main(["job", *words])
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err
-
-    return call
+    return run_main(redis_url, "job")
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.integration.test_cli_basics import LIMIT_S, TASKS, Command
 
-from microbatch.console.main import main
 from microbatch.producer import Client, JobCancelled, QueueDraining, QueueFull
 
 if TYPE_CHECKING:
@@ -31,16 +30,9 @@ def sizes(values):
 
 
 @pytest.fixture
-def run(redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `main` in this process: its code, stdout and stderr."""
-    monkeypatch.setenv("MICROBATCH_REDIS_URL", redis_url)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        code = main(list(words))
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err
-
-    return call
+def run(redis_url: str, run_main: Callable[..., Run]) -> Run:
+    """Runs `microbatch` in this process: its code, stdout and stderr."""
+    return run_main(redis_url)
 
 
 @pytest.fixture

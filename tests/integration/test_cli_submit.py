@@ -14,7 +14,6 @@ import redis
 from tests.integration.test_cli_basics import LIMIT_S, MICROBATCH, Command, ran, until
 
 from microbatch.common.embedded import EmbeddedServer
-from microbatch.console.main import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -56,19 +55,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def run(
-    served: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Run:
-    """Runs `main` in this process: its code, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MICROBATCH_REDIS_URL", served)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        code = main(words)
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err
-
-    return call
+def run(served: str, run_main: Callable[..., Run]) -> Run:
+    """Runs `microbatch` in this process: its code, stdout and stderr."""
+    return run_main(served)
 
 
 def write_lines(path: Path, *lines: str) -> str:

@@ -14,7 +14,6 @@ from tests.integration.monitoring import asked
 from tests.integration.test_cli_basics import LIMIT_S, Command, free_port, until
 
 from microbatch.common.keys import QueueKeys
-from microbatch.console.main import main
 from microbatch.producer import Client
 
 if TYPE_CHECKING:
@@ -50,16 +49,9 @@ KINDS = ("held", "child", "hogs")
 
 
 @pytest.fixture
-def run(redis_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs `main` in this process: its code, stdout and stderr."""
-    monkeypatch.setenv("MICROBATCH_REDIS_URL", redis_url)
-
-    def call(*words: str) -> tuple[int, str, str]:
-        code = main(["workers", *words])
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err
-
-    return call
+def run(redis_url: str, run_main: Callable[..., Run]) -> Run:
+    """Runs `microbatch workers` in this process: its code, stdout and stderr."""
+    return run_main(redis_url, "workers")
 
 
 @pytest.fixture

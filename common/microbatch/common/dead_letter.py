@@ -7,7 +7,6 @@ rest still shows. It is pure; what wins where a letter names a field twice was d
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from microbatch.common.codec import decode
@@ -16,9 +15,11 @@ from microbatch.common.errors import ProtocolError
 from microbatch.common.happenings import parse_error
 from microbatch.common.identifiers import is_name, job_id
 from microbatch.common.job_update import ErrorFacts
+from microbatch.common.stored_numbers import moment_of, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from microbatch.common.scripts import RawLetter
 
@@ -29,7 +30,6 @@ _ENTRY = frozenset(
     {"v", "id", "client", "payload", "headers", "ttl_ms", "max_attempts", "expires_ms", "enqueued_ms"}
     | {"attempt", "crashes", "failures", "priority", "batch_key", "cost"}
 )
-_DIGITS_LIMIT = 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +89,10 @@ def parse_letter(queue: str, letter: RawLetter) -> DeadLetter:
     return DeadLetter(
         letter_id=letter.letter_id,
         job_id=job_id(queue, local) if is_name(local) else None,
-        died_at=_moment(_number(letter.letter_id.partition("-")[0].encode())),
-        enqueued_at=_moment(_number(named.get("enqueued_ms", b""))),
-        attempts=_number(named.get("dead_attempt", b"")) or 0,
-        run=_number(named.get("dead_run", b"")) or 1,
+        died_at=moment_of(number_of(letter.letter_id.partition("-")[0].encode())),
+        enqueued_at=moment_of(number_of(named.get("enqueued_ms", b""))),
+        attempts=number_of(named.get("dead_attempt", b"")) or 0,
+        run=number_of(named.get("dead_run", b"")) or 1,
         error=_error(named.get("dead_error", b"")),
         worker=named.get("dead_worker", b"").decode("utf-8", "backslashreplace"),
         batch_id=named.get("dead_batch", b"").decode("utf-8", "backslashreplace"),
@@ -128,14 +128,3 @@ def _error(raw: bytes) -> ErrorFacts:
         return parse_error(decode(raw))
     except ProtocolError:
         return ErrorFacts("ProtocolError", "the letter does not say what happened", "")
-
-
-def _number(raw: bytes) -> int | None:
-    return int(raw) if raw.isdigit() and len(raw) <= _DIGITS_LIMIT else None
-
-
-def _moment(time_ms: int | None) -> datetime | None:
-    try:
-        return None if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None

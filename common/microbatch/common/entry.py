@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from microbatch.common.identifiers import is_name
+from microbatch.common.stored_numbers import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,7 +21,6 @@ VERSION = 1
 
 _NUMBERS = (("v", 1), ("attempt", 0), ("crashes", 0), ("failures", 0), ("enqueued_ms", None))
 _ID_LIMIT = 128
-_DIGITS_LIMIT = 17  # fits 64 bits, also after the server has added its clock to a time to live
 
 
 class Entry:
@@ -139,7 +139,7 @@ def _parse_any(token: str, written_ms: int, fields: list[bytes]) -> Entry:
     for name, default in _NUMBERS:
         raw = named.get(name.encode())
         if raw is not None:
-            numbers[name] = _number(raw)
+            numbers[name] = number_of(raw)
         else:
             numbers.setdefault(name, default)
     missing = [name for name in ("id", "payload") if name.encode() not in named]
@@ -160,10 +160,10 @@ def _parse_any(token: str, written_ms: int, fields: list[bytes]) -> Entry:
         entry.enqueued_ms = numbers["enqueued_ms"]
     entry.headers = named.get(b"headers", b"")
     ttl_ms = named.get(b"ttl_ms", b"")
-    entry.ttl_ms = ttl_ms.decode() if _number(ttl_ms) is not None else ""
-    entry.max_attempts = _number(named.get(b"max_attempts", b""))
-    entry.expires_ms = _number(named.get(b"expires_ms", b""))
-    cost = _number(named.get(b"cost", b""))
+    entry.ttl_ms = ttl_ms.decode() if number_of(ttl_ms) is not None else ""
+    entry.max_attempts = number_of(named.get(b"max_attempts", b""))
+    entry.expires_ms = number_of(named.get(b"expires_ms", b""))
+    cost = number_of(named.get(b"cost", b""))
     entry.cost = 1 if cost is None else cost
     entry.priority, entry.batch_key = lane_words(named)
     return entry
@@ -172,10 +172,6 @@ def _parse_any(token: str, written_ms: int, fields: list[bytes]) -> Entry:
 def lane_words(named: Mapping[bytes, bytes]) -> tuple[int, str]:
     """The priority and the batch key that an entry's fields say; 0, and empty, where they say none."""
     word = named.get(b"priority", b"")
-    size = _number(word.removeprefix(b"-")) or 0
+    size = number_of(word.removeprefix(b"-")) or 0
     batch_key = named.get(b"batch_key", b"").decode("ascii", "replace")
     return -size if word.startswith(b"-") else size, batch_key if is_name(batch_key) else ""
-
-
-def _number(raw: bytes) -> int | None:
-    return int(raw) if raw.isdigit() and len(raw) <= _DIGITS_LIMIT else None

@@ -7,7 +7,6 @@ job becomes a `fault`. Pure.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from microbatch.common.codec import decode
@@ -16,9 +15,11 @@ from microbatch.common.errors import ProtocolError
 from microbatch.common.happenings import parse_batch, parse_error_head
 from microbatch.common.identifiers import is_name, job_id
 from microbatch.common.states import JobState
+from microbatch.common.stored_numbers import moment_of, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from microbatch.common.dead_letter import DeadLetter
     from microbatch.common.job_update import ErrorFacts
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["JobRow", "row_of_entry", "row_of_letter", "row_of_record", "row_of_scheduled"]
 
-_DIGITS_LIMIT = 17
 _FAULTS = {
     "garbage": "what is stored here is no job; it goes to the dead letters when its time comes",
     "foreign": "its key holds something else than a job's record",
@@ -85,10 +85,10 @@ def row_of_entry(queue: str, sight: JobSight) -> JobRow:
     """A job that waits or runs."""
     lane, _, entry_id = sight.token.rpartition(":")
     priority, batch_key = lane_words(sight.fields)
-    began = _number(sight.fields.get(b"attempt", b"")) or 0
-    enqueued_ms = _number(sight.fields.get(b"enqueued_ms", b""))
+    began = number_of(sight.fields.get(b"attempt", b"")) or 0
+    enqueued_ms = number_of(sight.fields.get(b"enqueued_ms", b""))
     if enqueued_ms is None:
-        enqueued_ms = _number(entry_id.partition("-")[0].encode())
+        enqueued_ms = number_of(entry_id.partition("-")[0].encode())
     fault = sight.fault
     if not fault and not is_name(_text(sight.fields.get(b"id", b""))):
         fault = "garbage"
@@ -96,8 +96,8 @@ def row_of_entry(queue: str, sight: JobSight) -> JobRow:
         _id(queue, sight.fields.get(b"id", b"")),
         JobState.RUNNING if sight.worker else JobState.QUEUED,
         began + 1 if sight.worker else began,
-        _moment(enqueued_ms),
-        started_at=_moment(sight.claimed_ms or None),
+        moment_of(enqueued_ms),
+        started_at=moment_of(sight.claimed_ms or None),
         worker=sight.worker or None,
         batch_id=sight.batch or None,
         batch_size=sight.batch_size or None,
@@ -116,9 +116,9 @@ def row_of_scheduled(queue: str, sight: JobSight) -> JobRow:
     return JobRow(
         _id(queue, sight.member),
         JobState.SCHEDULED,
-        _number(sight.fields.get(b"attempt", b"")) or 0,
-        _moment(_number(sight.fields.get(b"enqueued_ms", b""))),
-        due_at=_moment(_number(sight.score.partition(".")[0].encode())),
+        number_of(sight.fields.get(b"attempt", b"")) or 0,
+        moment_of(number_of(sight.fields.get(b"enqueued_ms", b""))),
+        due_at=moment_of(number_of(sight.score.partition(".")[0].encode())),
         priority=priority,
         batch_key=batch_key or None,
         kind=_kind(sight.fields),
@@ -163,15 +163,15 @@ def row_of_record(queue: str, record: BriefRecord) -> JobRow | None:
     return JobRow(
         _id(queue, record.local),
         state,
-        _number(record.attempt) or 0,
-        _moment(_number(record.enqueued_ms)),
-        finished_at=_moment(_number(record.finished_ms)),
-        started_at=_moment(batch.started_ms or None) if batch else None,
+        number_of(record.attempt) or 0,
+        moment_of(number_of(record.enqueued_ms)),
+        finished_at=moment_of(number_of(record.finished_ms)),
+        started_at=moment_of(batch.started_ms or None) if batch else None,
         worker=batch.worker if batch else None,
         batch_id=batch.batch_id if batch else None,
         batch_size=batch.size if batch else None,
         error=parse_error_head(record.error) if record.error and state is JobState.FAILED else None,
-        run=_number(record.run) or 1,
+        run=number_of(record.run) or 1,
     )
 
 
@@ -191,14 +191,3 @@ def _kind(fields: Mapping[bytes, bytes]) -> str | None:
         return None
     kind = headers.get("kind") if isinstance(headers, dict) else None
     return kind if isinstance(kind, str) else None
-
-
-def _number(raw: bytes) -> int | None:
-    return int(raw) if raw.isdigit() and len(raw) <= _DIGITS_LIMIT else None
-
-
-def _moment(time_ms: int | None) -> datetime | None:
-    try:
-        return None if time_ms is None else datetime.fromtimestamp(time_ms / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
