@@ -15,6 +15,7 @@ from microbatch.common.errors import ProtocolError
 from microbatch.common.happenings import parse_error
 from microbatch.common.identifiers import is_name, job_id
 from microbatch.common.job_update import ErrorFacts
+from microbatch.common.sealed_jobs import open_job
 from microbatch.common.stored_numbers import moment_of, number_of
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from microbatch.common.scripts import RawLetter
+    from microbatch.common.seals import Seals
 
 __all__ = ["DeadLetter", "parse_letter"]
 
@@ -73,8 +75,8 @@ class DeadLetter:
     payload_bytes: int = 0
 
 
-def parse_letter(queue: str, letter: RawLetter) -> DeadLetter:
-    """Read a letter of `queue`."""
+def parse_letter(queue: str, letter: RawLetter, seals: Seals | None = None) -> DeadLetter:
+    """Read a letter of `queue`; `seals` open its payload, if that is sealed."""
     named = {name.decode("utf-8", "backslashreplace"): value for name, value in letter.fields.items()}
     local = named.get("id", b"").decode("ascii", "replace")
     raw = {
@@ -82,7 +84,7 @@ def parse_letter(queue: str, letter: RawLetter) -> DeadLetter:
         for name, value in named.items()
         if name not in _ENTRY and not (name.startswith(_DEATH) and "dead_token" in named)
     }
-    payload, fault = _payload(named)
+    payload, fault = _payload(queue, local, named, seals)
     if fault and "payload" in named:
         raw["payload"] = named["payload"]
     priority, batch_key = lane_words(letter.fields)
@@ -106,11 +108,14 @@ def parse_letter(queue: str, letter: RawLetter) -> DeadLetter:
     )
 
 
-def _payload(named: Mapping[str, bytes]) -> tuple[Any, str]:
+def _payload(queue: str, local: str, named: Mapping[str, bytes], seals: Seals | None) -> tuple[Any, str]:
     if "payload" not in named:
         return None, "the entry has no payload"
     try:
-        return decode(named["payload"]), ""
+        payload = named["payload"]
+        if seals is not None:
+            payload = open_job(seals, queue, local, payload, named.get("headers", b""))
+        return decode(payload), ""
     except ProtocolError as error:
         return None, str(error)
 

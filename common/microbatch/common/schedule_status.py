@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from microbatch.common.codec import decode
 from microbatch.common.errors import ProtocolError
 from microbatch.common.schedule import Timetable
+from microbatch.common.sealed_jobs import open_schedule
 from microbatch.common.ticks import moment
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from microbatch.common.scripts import ScheduleView
+    from microbatch.common.seals import Seals
 
 __all__ = ["ScheduleStatus", "parse_schedule"]
 
@@ -50,8 +52,8 @@ class ScheduleStatus:
     fault: str
 
 
-def parse_schedule(queue: str, view: ScheduleView, now_ms: int) -> ScheduleStatus:
-    """Read a schedule as it was at `now_ms`, by Redis's clock."""
+def parse_schedule(queue: str, view: ScheduleView, now_ms: int, seals: Seals | None = None) -> ScheduleStatus:
+    """Read a schedule as it was at `now_ms`, by Redis's clock; `seals` open its payload."""
     fault, rule, missed, payload, next_ms = "", "", "", None, min(view.waiting, default=None)
     paused_ms, changed_ms = view.number("paused"), view.number("changed_ms")
     try:
@@ -59,7 +61,10 @@ def parse_schedule(queue: str, view: ScheduleView, now_ms: int) -> ScheduleStatu
         rule, missed = str(timetable.rule), timetable.missed
         if next_ms is None:  # no worker has put its job yet
             next_ms = next(timetable.rule.after(max(now_ms, view.number("last_ms") or 0)), None)
-        payload = decode(view.fields.get(b"payload", b""))
+        data = view.fields.get(b"payload", b"")
+        if seals is not None:
+            data = open_schedule(seals, queue, view.name, data, view.fields.get(b"headers", b""))
+        payload = decode(data)
     except ProtocolError as error:
         fault = str(error)
     return ScheduleStatus(

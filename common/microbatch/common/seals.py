@@ -29,7 +29,7 @@ __all__ = ["ENCRYPTED", "SIGNED", "Seals", "seals_of"]
 SIGNED, ENCRYPTED = SEAL_TYPES
 """The extension types of signed and of encrypted values."""
 
-Purpose = Literal["job", "result"]
+Purpose = Literal["job", "result", "schedule"]
 _DOMAIN = b"microbatch-seal-1"
 _MAC_BYTES = 32
 _NONCE_BYTES = 12

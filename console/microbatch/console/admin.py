@@ -14,6 +14,7 @@ from microbatch.common.embedded import open_url
 from microbatch.common.errors import ClientClosed
 from microbatch.common.identifiers import check_queue
 from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
+from microbatch.common.seals import seals_of
 from microbatch.common.settings import ClientSettings
 from microbatch.console.crew import Crew
 from microbatch.console.dead_letters import DeadLetters
@@ -111,7 +112,7 @@ class Admin:
             ValueError: Not a valid queue name.
             ClientClosed: The client is not open.
         """
-        return DeadLetters(self._opened(), queue)
+        return DeadLetters(self._opened(), queue, seals_of(self._settings))
 
     def jobs(self, queue: str) -> Jobs:
         """The jobs of a queue: list, show, cancel, retry; no round trip. Errors as from `dead_letters`."""
@@ -120,7 +121,7 @@ class Admin:
     def schedules(self, queue: str) -> Schedules:
         """The recurring jobs of a queue; no round trip. Errors as from `dead_letters`."""
         limit = self._settings.max_queue_length_for(queue)
-        return Schedules(self._opened(), queue, max_queue_length=limit)
+        return Schedules(self._opened(), queue, max_queue_length=limit, seals=seals_of(self._settings))
 
     def control(self, queue: str, *, who: str | None = None) -> QueueControl:
         """Pause, drain, resume, purge or limit a queue; no round trip. Errors as from `dead_letters`.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from microbatch.common.connection import Connection
     from microbatch.common.scripts import RedriveCode
+    from microbatch.common.seals import Seals
 
 __all__ = ["DeadLetters", "Redriven"]
 
@@ -40,12 +41,14 @@ class DeadLetters:
     Args:
         connection: Where they are.
         queue: The queue's name.
+        seals: Open payloads; None: there are no keys, and sealed ones cannot be shown.
 
     Raises:
         ValueError: Not a valid queue name.
     """
 
-    def __init__(self, connection: Connection, queue: str) -> None:
+    def __init__(self, connection: Connection, queue: str, seals: Seals | None = None) -> None:
+        self._seals = seals
         self._connection = connection
         self._keys = QueueKeys(check_queue(queue))
 
@@ -57,7 +60,7 @@ class DeadLetters:
             page = await self._connection.run(call)
             if not page:
                 return
-            yield [parse_letter(self._keys.queue, letter) for letter in page]
+            yield [parse_letter(self._keys.queue, letter, self._seals) for letter in page]
             newest = f"({page[-1].letter_id}"
 
     async def newest(self, limit: int) -> list[DeadLetter]:
@@ -76,10 +79,10 @@ class DeadLetters:
         """
         if _LETTER_ID.match(name):
             page = await self._connection.run(scripts.dead_letters(self._keys, newest=name, count=1))
-            letters = [parse_letter(self._keys.queue, letter) for letter in page if letter.letter_id == name]
-            return letters[0] if letters else None
-        found = await self.of_jobs({self._full(name)})
-        return next(iter(found.values()), None)
+            found = [letter for letter in page if letter.letter_id == name]
+            return parse_letter(self._keys.queue, found[0], self._seals) if found else None
+        of_job = await self.of_jobs({self._full(name)})
+        return next(iter(of_job.values()), None)
 
     async def resolve(self, names: Sequence[str]) -> tuple[list[str], list[str]]:
         """The ids of the letters that are named as in `find`, and the names that fit none."""

@@ -15,11 +15,13 @@ from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
 from microbatch.common.schedule import check_name, tick_headers
 from microbatch.common.schedule_status import ScheduleStatus, parse_schedule
 from microbatch.common.scripts import MOST_SCHEDULES, NewJob, SubmitCode
+from microbatch.common.sealed_jobs import sealed_definition
 
 if TYPE_CHECKING:
     from microbatch.common.connection import Connection
     from microbatch.common.schedule import Schedule
     from microbatch.common.scripts import PutAnswer, ScheduleAction
+    from microbatch.common.seals import Seals
 
 __all__ = ["Schedules"]
 
@@ -31,12 +33,16 @@ class Schedules:
         connection: Where they are.
         queue: The queue's name.
         max_queue_length: How many jobs the queue may hold, for `run_now`.
+        seals: Seal what is declared, and open what is looked at; None: there are no keys.
 
     Raises:
         ValueError: Not a valid queue name.
     """
 
-    def __init__(self, connection: Connection, queue: str, *, max_queue_length: int) -> None:
+    def __init__(
+        self, connection: Connection, queue: str, *, max_queue_length: int, seals: Seals | None = None
+    ) -> None:
+        self._seals = seals
         self._connection = connection
         self._keys = QueueKeys(check_queue(queue))
         self._max_queue_length = max_queue_length
@@ -44,7 +50,7 @@ class Schedules:
     async def all(self) -> list[ScheduleStatus]:
         """All schedules, by name."""
         read = await self._connection.run(scripts.schedules(self._keys))
-        found = [parse_schedule(self._keys.queue, view, read.now_ms) for view in read.views]
+        found = [parse_schedule(self._keys.queue, view, read.now_ms, self._seals) for view in read.views]
         return sorted(found, key=lambda schedule: schedule.name)
 
     async def find(self, name: str) -> ScheduleStatus | None:
@@ -54,7 +60,9 @@ class Schedules:
             ValueError: No schedule can have this name.
         """
         read = await self._connection.run(scripts.schedules(self._keys, "named", check_name(name)))
-        return parse_schedule(self._keys.queue, read.views[0], read.now_ms) if read.views else None
+        if not read.views:
+            return None
+        return parse_schedule(self._keys.queue, read.views[0], read.now_ms, self._seals)
 
     async def put(self, schedule: Schedule) -> PutAnswer:
         """Declare a schedule; one of the same name is replaced, and begins anew where it differs.
@@ -70,7 +78,9 @@ class Schedules:
             raise ValueError(f"this schedule is of queue {schedule.queue!r}, not of {self._keys.queue!r}")
         await self._connection.execute("SADD", KNOWN_QUEUES, self._keys.queue)
         answer = await self._connection.run(
-            scripts.schedule_put(self._keys, schedule.name, schedule.definition(), source="operator")
+            scripts.schedule_put(
+                self._keys, schedule.name, sealed_definition(self._seals, schedule), source="operator"
+            )
         )
         if answer == "full":
             raise SubmitError(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from microbatch.common.codec import LIMITS, Limits, decode, is_deeper, too_deep, unpack
 from microbatch.common.errors import ProtocolError, SealError
 from microbatch.common.scripts import Fault
+from microbatch.common.sealed_jobs import open_job
 from microbatch.worker.batch import Job
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def assemble(
             continue
         try:
             if seals is not None:
-                entry.payload = seals.open("job", queue, entry.local, entry.payload, entry.headers)
+                entry.payload = open_job(seals, queue, entry.local, entry.payload, entry.headers)
             payload = unpack(entry.payload, limits)
             headers = _NO_HEADERS if not entry.headers else _headers(entry.headers, limits)
         except SealError as error:

@@ -11,15 +11,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from microbatch.common.codec import decode, encode_error
-from microbatch.common.errors import ProcessorError
 from microbatch.common.happenings import parse_error
+from microbatch.common.sealed_jobs import sealed_definition
 from microbatch.common.seals import seals_of
 from microbatch.worker.assembly import assemble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from microbatch.common.schedule import Schedule
+    from microbatch.common.schedule import Definition, Schedule
     from microbatch.common.scripts import Claimed, Outcome
     from microbatch.common.settings import WorkerSettings
     from microbatch.worker.assembly import Assembled
@@ -36,22 +36,19 @@ class Guard:
     Args:
         queue: Its name.
         settings: The worker's.
-        schedules: What this worker declares for the queue.
 
     Raises:
         SettingsError: Encryption is asked for, and its package is not installed.
-        ProcessorError: Jobs of schedules have no seal, and would all be refused.
     """
 
-    def __init__(self, queue: str, settings: WorkerSettings, schedules: Sequence[Schedule]) -> None:
+    def __init__(self, queue: str, settings: WorkerSettings) -> None:
         self._queue = queue
         self._limits = settings.payload_limits
         self._seals = seals_of(settings)
-        if self._seals is not None and schedules and not self._seals.accept_unsealed:
-            raise ProcessorError(
-                f"schedule {schedules[0].name!r}: jobs of schedules are not sealed, so with signing_keys or "
-                "encryption_keys they need accept_unsealed"
-            )
+
+    def definition(self, schedule: Schedule) -> Definition:
+        """A schedule as it may travel."""
+        return sealed_definition(self._seals, schedule)
 
     def assembled(self, claimed: Claimed, notes: Notes | None = None) -> Assembled:
         """Sort what was claimed into jobs and what no processor is to see."""

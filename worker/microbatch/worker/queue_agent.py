@@ -65,7 +65,7 @@ class QueueAgent:
         self.claimer.observer = parts.observer
         self._parts = parts
         rules = self.runner.rules
-        self._guard = Guard(settings.queue, parts.settings, post.schedules)
+        self._guard = Guard(settings.queue, parts.settings)
         self._settler = Settler(
             parts.connection,
             self.keys,
@@ -77,7 +77,7 @@ class QueueAgent:
         self._settler.seal = self._guard.sealed
         self._hooks = Hooks(post.processors, parts.hooks)
         self._scribe = Scribe(parts.connection, self.keys, parts.settings)
-        self.ticker = Ticker(parts.connection, self.keys, post.schedules)
+        self.ticker = Ticker(parts.connection, self.keys, post.schedules, self._guard.definition)
         self._claiming: asyncio.Task[None] | None = None
         self._begun: dict[str, Sequence[Entry]] = {}
         self._abandoned = False

@@ -20,10 +20,11 @@ from microbatch.common.stopping import stop
 from microbatch.worker.tick_plan import plan
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from microbatch.common.connection import Connection
     from microbatch.common.keys import QueueKeys
+    from microbatch.common.schedule import Definition
     from microbatch.common.scripts import ScheduleView
 
 __all__ = ["Ticker"]
@@ -39,9 +40,17 @@ class Ticker:
         connection: Where they are.
         keys: The queue's keys.
         declared: The schedules in this worker's code.
+        defined: How one of them is stored.
     """
 
-    def __init__(self, connection: Connection, keys: QueueKeys, declared: Sequence[Schedule]) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        keys: QueueKeys,
+        declared: Sequence[Schedule],
+        defined: Callable[[Schedule], Definition] = Schedule.definition,
+    ) -> None:
+        self._defined = defined
         self._connection = connection
         self._keys = keys
         self._declared = declared
@@ -83,7 +92,7 @@ class Ticker:
 
     async def _declare(self, schedule: Schedule) -> None:
         answer = await self._connection.run(
-            scripts.schedule_put(self._keys, schedule.name, schedule.definition(), source="code")
+            scripts.schedule_put(self._keys, schedule.name, self._defined(schedule), source="code")
         )
         if answer == "full":
             raise ProcessorError(
