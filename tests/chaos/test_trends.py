@@ -33,6 +33,30 @@ def test_a_burst_in_the_end_is_no_growth() -> None:
     assert not trend.grows
 
 
+def test_of_memory_a_slope_is_found_that_a_short_run_could_not_tell_from_warming_up() -> None:
+    def grows(minutes: int, kib_per_minute: float) -> bool:
+        values = [50_000 + kib_per_minute * second / 60 for second in range(minutes * 60)]
+        (trend,) = trends(samples(*values, name="worker-0 rss_kib"))
+        assert trend.per_minute == pytest.approx(kib_per_minute)
+        return trend.grows
+
+    assert not grows(minutes=2, kib_per_minute=1024)
+    assert grows(minutes=10, kib_per_minute=1024)
+    assert grows(minutes=10, kib_per_minute=640)  # 180 bytes for each of 60 jobs a second
+    assert not grows(minutes=10, kib_per_minute=200)
+    assert grows(minutes=60, kib_per_minute=300)
+
+
+def test_a_worker_that_starts_in_a_quarter_of_seconds_is_no_growth_and_of_minutes_it_is() -> None:
+    def grows(seconds: int) -> bool:
+        values = [20.0] * (seconds // 2) + [36.0] * (seconds // 2)
+        (trend,) = trends(samples(*values, name="redis connections"))
+        return trend.grows
+
+    assert not grows(24)
+    assert grows(240)
+
+
 def test_moments_without_a_value_do_not_count() -> None:
     some = samples(*[10.0] * 40)
     some[30:34] = [Sample(sample.at_s, {}) for sample in some[30:34]]
