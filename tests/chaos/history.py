@@ -9,6 +9,7 @@ key is judged in `rivals.py`.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -180,8 +181,12 @@ def judge(
             adrift.add(event.job)
 
     verdict = Verdict()
-    for history in _histories(events, failovers):
-        _judge_history(history, past, verdict)
+    for history, until_s in _histories(events, failovers):
+        # One that was asked for within an earlier window may have lasted all the same.
+        redrives = Counter(
+            event.job for event in events if event.what is What.REDRIVING and event.at_s <= until_s
+        )
+        _judge_history(history, past, redrives, verdict)
     for job, fate in fates.items():
         _judge_fate(job, fate, verdict, is_adrift=job in adrift)
     known = [(event.job, event.outcome) for event in events]
@@ -196,24 +201,26 @@ def judge(
     return verdict
 
 
-def _histories(events: Sequence[Event], failovers: Sequence[Window]) -> Iterator[list[Event]]:
-    """Those that have to be consistent in themselves: what lasted, and each lost primary's last words."""
+def _histories(events: Sequence[Event], failovers: Sequence[Window]) -> Iterator[tuple[list[Event], float]]:
+    """What has to be consistent in itself, and its end: all that lasted, and each lost primary's last words."""
     lasting = [event for event in events if not any(each.holds(event) for each in failovers)]
-    yield lasting
+    yield lasting, math.inf
     for window in failovers:
         before = [event for event in lasting if event.what is not What.FINAL and event.at_s < window.began_s]
-        yield before + [event for event in events if window.holds(event)]
+        yield before + [event for event in events if window.holds(event)], window.ended_s
 
 
-def _judge_history(history: Sequence[Event], past: Mapping[str, Sequence[Outcome]], verdict: Verdict) -> None:
+def _judge_history(
+    history: Sequence[Event],
+    past: Mapping[str, Sequence[Outcome]],
+    redrives: Counter[str],
+    verdict: Verdict,
+) -> None:
     outcomes: dict[str, dict[Outcome, What]] = defaultdict(dict)
     announced: Counter[tuple[str, str]] = Counter()
-    redrives: Counter[str] = Counter()
     for event in history:
         if event.what is What.TOLD:
             announced[event.by, event.job] += 1
-        if event.what is What.REDRIVING:
-            redrives[event.job] += 1
         if event.outcome is not None:
             outcomes[event.job].setdefault(event.outcome, event.what)
     finals = {event.job: event.outcome for event in history if event.what is What.FINAL}

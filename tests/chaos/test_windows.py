@@ -35,6 +35,19 @@ def test_a_result_that_the_replica_had_may_not_and_no_primary_contradicts_itself
     assert "overwritten" in kinds(SUBMITTED, ACCEPTED, told(first, OTHER), told(second), FINAL)
 
 
+def test_a_redrive_asked_for_in_one_window_may_have_lasted_and_a_later_window_finds_two_runs() -> None:
+    failed = Outcome("failed", "ValueError")
+    history = [
+        *(SUBMITTED, ACCEPTED, told(90, failed)),
+        Event(What.REDRIVING, "j", at_s=101.0),
+        *(told(103), FINAL),
+    ]
+    windows, past = [FAILOVER, Window(110.0, 112.0)], {"j": [failed]}
+    wanted = {"j": Wanted("digest", frozenset({"succeeded", "failed:ValueError"}))}
+    assert judge(wanted, history, windows, past).violations == {}
+    assert set(judge(wanted, [*history, told(104)], windows, past).violations) == {"duplicated"}
+
+
 def test_an_accepted_job_is_not_to_be_lost_whenever_it_was_submitted() -> None:
     late = [Event(What.SUBMITTED, "j", at_s=100.5), Event(What.ACCEPTED, "j", at_s=101.0)]
     assert kinds(*late) == {"lost"}

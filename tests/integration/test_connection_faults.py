@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING
 import pytest
 import redis.asyncio as aioredis
 from tests.chaos.kit import Recorder, quick, until
-from tests.chaos.link import Link
+from tests.chaos.link import Link, Trap, calls_of
 from tests.integration.test_producer_stand_in import working
 
 from microbatch.common import scripts
 from microbatch.common.connection import BlockingConnection, Connection, Endpoint
-from microbatch.common.errors import ConnectionFailed
+from microbatch.common.errors import ConnectionFailed, NotReplicated, ServerFull
 from microbatch.common.keys import QueueKeys
-from microbatch.producer import AsyncClient, ClientSettings
+from microbatch.common.scripts.script import load
+from microbatch.producer import AsyncClient, AsyncJobHandle, ClientSettings
 from microbatch.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable
 
 LINES = 6
 QUICK_S = 0.4  # so that what has to time out does not take long; half of it is one attempt
@@ -126,3 +127,59 @@ async def test_a_result_whose_push_was_lost_is_found_in_the_record(redis_url: st
         link.half_open()  # the client still believes that it listens
         async with working(redis_url, "lost"):
             assert await job.result(timeout_s=10) == "x"
+
+
+@pytest.fixture
+async def admin(redis_url: str) -> AsyncIterator[aioredis.Redis]:
+    async with aioredis.Redis.from_url(redis_url, protocol=2) as client:
+        yield client
+
+
+async def submitted_and_full(link: Link, admin: aioredis.Redis, submitting: Awaitable[object]) -> object:
+    """Let a submit be executed, lose its reply, and have a server without memory when it is repeated."""
+    link.lay(Trap(calls_of(load("submit").sha), lost="reply", then="silent"))
+    task = asyncio.ensure_future(submitting)
+    while not await admin.exists(QueueKeys("q").job("a")):  # noqa: ASYNC110 - Redis has no event for it
+        await asyncio.sleep(0.01)
+    await admin.config_set("maxmemory", 1)
+    link.reset()
+    return await task
+
+
+async def test_a_repeated_submit_finds_its_job_on_a_server_that_is_full_by_then(
+    link: Link, admin: aioredis.Redis
+) -> None:
+    async with AsyncClient(link.url) as client:
+        await client.submit("q", "warm")
+
+        job = await submitted_and_full(link, admin, client.submit("q", "job", job_id="a"))
+
+        assert isinstance(job, AsyncJobHandle)
+        assert job.id == "q/a"
+
+
+async def test_a_replicated_job_that_was_accepted_is_not_called_refused_where_its_fence_is(
+    link: Link, admin: aioredis.Redis
+) -> None:
+    async with AsyncClient(settings=ClientSettings(redis_url=link.url, command_timeout_s=2)) as client:
+        await client.submit("q", "warm")
+
+        with pytest.raises(NotReplicated):
+            await submitted_and_full(
+                link, admin, client.submit("q", "job", job_id="a", durability="replicated")
+            )
+        assert await admin.xlen(QueueKeys("q").lane("main")) == 2
+
+
+async def test_a_submit_is_in_doubt_where_a_full_server_refused_only_its_repetition(
+    link: Link, admin: aioredis.Redis
+) -> None:
+    async with AsyncClient(link.url) as client:
+        await client.submit("q", "warm")
+        await admin.config_set("maxmemory", 1)
+        link.lay(Trap(calls_of(load("submit").sha), lost="request"))
+
+        with pytest.raises(ConnectionFailed, match="out of memory"):
+            await client.submit("q", "job")
+        with pytest.raises(ServerFull):
+            await client.submit("q", "job")

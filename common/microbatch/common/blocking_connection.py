@@ -119,7 +119,7 @@ class BlockingConnection:
         here = errand.lines
         todo = errand.judge(failed, self._nodes)
         if todo is Verdict.REFUSE:
-            raise translated(failed, self.endpoint.shown) from failed
+            raise translated(failed, self.endpoint.shown, in_doubt=errand.in_doubt) from failed
         with contextlib.suppress(*FOREIGN_ERRORS):  # the next attempt tells
             if todo is Verdict.LOAD and errand.script is not None and here is not None:
                 here.converse(("SCRIPT", "LOAD", errand.script.text))

@@ -165,11 +165,7 @@ class Connection:
         lines = errand.lines = errand.lines or self._lines or await self._look_up(errand.key)
         if not errand.asking and not errand.replicas:
             return await lines.send(*errand.command)
-        replies = await lines.converse(*errand.conversation(left_s))
-        for reply in replies:
-            if isinstance(reply, Exception):
-                raise reply
-        return replies[-2:] if errand.replicas else replies[-1]
+        return errand.answer(await lines.converse(*errand.conversation(left_s)))
 
     async def _look_up(self, key: str) -> Lines:
         """The lines to the node that has a key."""
@@ -199,7 +195,7 @@ class Connection:
         here = errand.lines
         todo = errand.judge(failed, self._nodes)
         if todo is Verdict.REFUSE:
-            raise translated(failed, self.endpoint.shown) from failed
+            raise translated(failed, self.endpoint.shown, in_doubt=errand.in_doubt) from failed
         with contextlib.suppress(*FOREIGN_ERRORS):  # the next attempt tells
             async with asyncio.timeout(min(left_s, self.endpoint.command_timeout_s / 2)):
                 if todo is Verdict.LOAD and errand.script is not None and here is not None:

@@ -9,11 +9,11 @@ Nothing here does I/O.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from microbatch.common.endpoint import backoff_s
 from microbatch.common.keys import FENCE
-from microbatch.common.redis_errors import Verdict, redirection, verdict
+from microbatch.common.redis_errors import Verdict, is_out_of_memory, is_unanswered, redirection, verdict
 
 if TYPE_CHECKING:
     from microbatch.common.scripts.script import Script
@@ -43,6 +43,7 @@ class Errand(Generic[L]):
         lines: Where the last attempt went, or the next one is bound to go; None: wherever the key lives.
         asking: Whether the next attempt follows an ASK.
         failures: How often it has failed.
+        in_doubt: Whether an attempt got no answer: it may have been executed, or be executed yet.
     """
 
     command: Command
@@ -52,6 +53,7 @@ class Errand(Generic[L]):
     asking: bool = False
     failures: int = 0
     replicas: int = 0
+    in_doubt: bool = False
 
     def conversation(self, left_s: float) -> list[Command]:
         """All that the next attempt sends; it must be answered in that time."""
@@ -66,9 +68,29 @@ class Errand(Generic[L]):
             said.append(("WAIT", self.replicas, max(1, round(wait_s * 1000))))
         return said
 
+    def answer(self, replies: list[Any]) -> Any:
+        """What a conversation came to; with `replicas` the command's reply and how many have it.
+
+        A server can have room again between two commands of one conversation.
+
+        Raises:
+            redis.exceptions.RedisError: Something in it was refused.
+        """
+        refused = [each for each in replies if isinstance(each, Exception)]
+        if self.replicas:
+            fence, reply, reached = replies[-3:]
+            if not isinstance(reply, Exception):
+                if is_out_of_memory(fence):  # nobody knows what the replicas were counted for
+                    return reply, 0
+                self.in_doubt = self.in_doubt or bool(refused)
+        if refused:
+            raise refused[0]
+        return (reply, reached) if self.replicas else replies[-1]
+
     def judge(self, failed: BaseException, nodes: Nodes[L] | None) -> Verdict:
         """What to do about a failure; `lines` and `asking` say afterwards where the next attempt goes."""
         todo = verdict(failed)
+        self.in_doubt = self.in_doubt or is_unanswered(failed)
         here, self.lines, self.asking = self.lines, None, False
         if todo is Verdict.LOAD:
             if self.script is None:

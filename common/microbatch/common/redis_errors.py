@@ -43,6 +43,8 @@ __all__ = [
     "Redirection",
     "Unanswered",
     "Verdict",
+    "is_out_of_memory",
+    "is_unanswered",
     "redirection",
     "translated",
     "verdict",
@@ -100,6 +102,22 @@ def verdict(error: BaseException) -> Verdict:
     return Verdict.RETRY if words.startswith(_PASSING) else Verdict.REFUSE
 
 
+def is_unanswered(error: BaseException) -> bool:
+    """Whether a command may have been executed although this came in the place of its reply.
+
+    An error that the server itself answers says that it was not: scripts check before they write.
+    """
+    error = _inner(error)
+    return not isinstance(error, (ResponseError, BusyLoadingError)) and verdict(error) is Verdict.RECONNECT
+
+
+def is_out_of_memory(error: object) -> bool:
+    """Whether a server refused a write for want of memory."""
+    return isinstance(error, OutOfMemoryError) or (
+        isinstance(error, ResponseError) and "OOM command not allowed" in str(error)
+    )
+
+
 # The first that fits: some of these are subclasses of later ones.
 _BY_KIND: tuple[tuple[tuple[type[BaseException], ...], Verdict], ...] = (
     ((NoScriptError,), Verdict.LOAD),
@@ -136,19 +154,26 @@ def _inner(error: BaseException) -> BaseException:
     return cause if cause is not None and refused and isinstance(error, RedisConnectionError) else error
 
 
-def translated(error: BaseException, where: str) -> MicrobatchError:
-    """The error that a user sees. `where` is the redacted URL."""
+def translated(error: BaseException, where: str, *, in_doubt: bool = False) -> MicrobatchError:
+    """The error that a user sees.
+
+    Args:
+        error: What redis-py raised.
+        where: The redacted URL.
+        in_doubt: Whether an earlier attempt got no answer: then nobody may be told that it was refused.
+    """
     error = _inner(error)
     words = str(error)
     if isinstance(error, _REFUSED) or words.startswith(
         ("WRONGPASS", "NOAUTH", "NOPERM", *_REFUSED_IN_SCRIPT)
     ):
         return AuthenticationFailed(f"Redis at {where} refused: {words}")
-    if isinstance(error, OutOfMemoryError) or "OOM command not allowed" in words:
-        return ServerFull(
-            f"Redis at {where} is out of memory (maxmemory) and refused this; an earlier attempt whose "
-            "reply was lost may have been accepted: submit again with the same job_id"
-        )
+    if is_out_of_memory(error):
+        if in_doubt:
+            return ConnectionFailed(
+                f"Redis at {where} did not answer, and was out of memory (maxmemory) when it was asked again"
+            )
+        return ServerFull(f"Redis at {where} is out of memory (maxmemory) and refused this")
     if isinstance(error, MovedError) and "+cluster" not in where:
         return ServerError(f"Redis at {where} is a node of a cluster: use redis+cluster://host:port")
     if isinstance(error, ResponseError) and verdict(error) is Verdict.REFUSE:

@@ -29,6 +29,7 @@ from microbatch.producer import (
     JobFailed,
     MicrobatchError,
     NotReplicated,
+    QueueDraining,
     QueueFull,
     ResultNotFound,
     ResultTimeout,
@@ -138,10 +139,9 @@ class Producer:
                     durability=self._durability,
                     **one.options,
                 )
-            except (ConnectionFailed, SubmitTimeout, NotReplicated, ServerFull):
-                # Where the server was full, an earlier attempt of the same call may have got through.
+            except (ConnectionFailed, SubmitTimeout, NotReplicated):
                 self._journal.note(What.UNKNOWN, one.job_id)
-            except QueueFull:
+            except (QueueFull, QueueDraining, ServerFull):
                 self._journal.note(What.REFUSED, one.job_id)
             except MicrobatchError as error:
                 self._journal.note(What.UNKNOWN, one.job_id)
