@@ -52,6 +52,8 @@ class What(StrEnum):
     """An operator is about to give it another run."""
     REDRIVEN = "redriven"
     """The operator was told that it has another run."""
+    HURRIED = "hurried"
+    """An operator is about to have it run before its time."""
     FINAL = "final"
     """Its record had this outcome in the end, when all was quiet."""
 
@@ -202,7 +204,7 @@ def judge(
 
 
 def _histories(events: Sequence[Event], failovers: Sequence[Window]) -> Iterator[tuple[list[Event], float]]:
-    """What has to be consistent in itself, and its end: all that lasted, and each lost primary's last words."""
+    """What has to be consistent in itself, and its end: all that lasted, and what each lost primary said."""
     lasting = [event for event in events if not any(each.holds(event) for each in failovers)]
     yield lasting, math.inf
     for window in failovers:
@@ -258,15 +260,22 @@ def _judge_redrives(
 
 
 def _judge_beginnings(wanted: Mapping[str, Wanted], events: Sequence[Event], verdict: Verdict) -> None:
-    submitted_s: dict[str, float] = {}
+    submitted_s = _first_s(events, What.SUBMITTED)
+    hurried_s = _first_s(events, What.HURRIED)
     for event in events:
-        if event.what is What.SUBMITTED:
-            submitted_s[event.job] = min(event.at_s, submitted_s.get(event.job, event.at_s))
-    for event in events:
-        if event.what is What.BEGAN and event.job in submitted_s:
+        is_hurried = event.at_s >= hurried_s.get(event.job, math.inf)
+        if event.what is What.BEGAN and event.job in submitted_s and not is_hurried:
             early_s = submitted_s[event.job] + wanted[event.job].delay_s - event.at_s
             if early_s > ROUNDING_S:
                 verdict.early.append(f"{event.job} began {early_s:.3f} s before its time")
+
+
+def _first_s(events: Sequence[Event], what: What) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for event in events:
+        if event.what is what:
+            found[event.job] = min(event.at_s, found.get(event.job, event.at_s))
+    return found
 
 
 def _judge_attempts(events: Sequence[Event], verdict: Verdict) -> None:

@@ -260,3 +260,16 @@ def test_two_channels_may_announce_the_same_outcome() -> None:
     story.add(What.FINAL, "a", Outcome("succeeded", "x"))
 
     assert story.kinds() == set()
+
+
+@pytest.mark.parametrize(("hurried_s", "began_s", "kinds"), [(0.4, 0.5, set()), (0.6, 0.5, {"early"})])
+def test_a_job_may_begin_before_its_time_once_an_operator_wants_it_to(
+    hurried_s: float, began_s: float, kinds: set[str]
+) -> None:
+    story = Story({"later": Wanted("x", delay_s=1.0)})
+    for what in (What.SUBMITTED, What.ACCEPTED):
+        story.add(what, "later")
+    story.events.append(Event(What.HURRIED, "later", "operator", at_s=hurried_s))
+    story.events.append(Event(What.BEGAN, "later", "w1", at_s=began_s))
+    story.add(What.FINAL, "later", Outcome("succeeded", "x"))
+    assert story.kinds() == kinds

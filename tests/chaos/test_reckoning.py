@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tests.chaos.history import Outcome, What
 from tests.chaos.processors import digest
-from tests.chaos.run.journal import Line
+from tests.chaos.run.journal import ACT, QUITS, Line
 from tests.chaos.run.observer import Record
 from tests.chaos.run.reckoning import Evidence, Reckoning, reckon, ticks_between
 from tests.chaos.run.unit import End
@@ -82,6 +82,18 @@ def test_a_process_may_leave_by_itself_only_where_a_call_hangs_or_kills_in_it() 
     assert judged(replace(whole, ends=[End("worker-0", 8, 3.0, 75, ("freeze",))])).is_good
     assert len(judged(replace(whole, ends=[End("worker-0", 8, 3.0, 75, ())])).odd) == 1
     assert len(judged(replace(whole, ends=[End("worker-0", 7, 3.0, 1, ())])).odd) == 1
+
+
+def test_whoever_was_ordered_to_leave_may_and_what_operators_did_is_counted() -> None:
+    ordered = [
+        Line(1.0, QUITS, "worker-7", "operator-1", None),
+        *[Line(at_s, ACT, "stop", "operator-1", None) for at_s in (1.5, 2.5)],
+    ]
+    for code in (0, 75):
+        found = judged(Evidence(ordered, {}, ends=[End("worker-0", 7, 3.0, code, ())]))
+        assert (found.is_good, found.acts) == (True, {"stop": 2})
+    assert len(judged(Evidence(ordered, {}, ends=[End("worker-0", 7, 3.0, 1, ())])).odd) == 1
+    assert len(judged(Evidence(ordered, {}, ends=[End("worker-1", 8, 3.0, 0, ())])).odd) == 1
 
 
 def test_two_jobs_that_had_one_key_at_a_time_are_rivals() -> None:

@@ -18,6 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError  # noqa: A004 - redis-py's own
 from tests.chaos.link import Link
+from tests.chaos.run.acts import let_all_go
 from tests.chaos.run.journal import FOLDER_VARIABLE, Journal, read_journals
 from tests.chaos.run.nemeses import Nemeses
 from tests.chaos.run.observer import Observer
@@ -31,6 +32,7 @@ from tests.chaos.run.workload import QUEUES, Landed
 from tests.leaks import leaked_keys
 
 from microbatch.common.stopping import stop
+from microbatch.console.admin import Admin
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -102,6 +104,7 @@ class Arena:
         self.nemeses = Nemeses(site, self.admin, self.units, links)
         self.observer = Observer(self.admin, Journal(folder, "observer"))
         self.ticking = Ticking(self.admin, admin_url)
+        self._admin_url = admin_url
         self.problems: list[str] = []
         self._began_s = time.monotonic()
         self._log = (folder / "schedule.log").open("w")
@@ -133,7 +136,9 @@ class Arena:
         self.say("healed")
         await self._leave("producer", "operator")
         try:
-            async with asyncio.timeout(DRAIN_S):
+            async with asyncio.timeout(DRAIN_S), Admin(self._admin_url) as admin:
+                while not await let_all_go(admin):  # whoever held something up may have been killed
+                    self.say("somebody has not heard that all go on")
                 await self.ticking.pause()
                 while not await self.observer.is_quiet():  # noqa: ASYNC110 - Redis has no event for it
                     await asyncio.sleep(LOOK_S)

@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["FOLDER_VARIABLE", "Journal", "Line", "read_journals"]
+__all__ = ["ACT", "FOLDER_VARIABLE", "ODD", "QUITS", "Journal", "Line", "read_journals"]
 
 FOLDER_VARIABLE = "CHAOS_FOLDER"
 COUNT_EVERY_S = 1.0
-ODD = "odd"
-"""Something that is no event of a job and that nobody expects: the text says what."""
+ODD, ACT, QUITS = "odd", "act", "quits"
+"""What is no event of a job: what nobody expects, what an operator has done, who was told to leave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Line:
     detail: str = ""
 
     def event(self) -> Event | None:
-        if self.what == ODD:
+        if self.what in {ODD, ACT, QUITS}:
             return None
         return Event(What(self.what), self.job, self.by, self.outcome, self.at_s, self.detail)
 
@@ -67,6 +67,14 @@ class Journal:
     def odd(self, text: str) -> None:
         """Note what nobody expected."""
         self._write(ODD, text, self.by, None)
+
+    def act(self, name: str) -> None:
+        """Note what an operator has done."""
+        self._write(ACT, name, self.by, None)
+
+    def quits(self, worker: str) -> None:
+        """Note that a worker, by its id, is about to be told to leave."""
+        self._write(QUITS, f"worker-{worker.split(':')[1]}", self.by, None)
 
     def _write(self, what: str, job: str, by: str, outcome: Outcome | None, detail: str = "") -> None:
         ending = None if outcome is None else [outcome.state, outcome.value]

@@ -1,4 +1,4 @@
-"""An operator of a chaos run, `python -m tests.chaos.run.operator_main SEED`: gives dead letters another run.
+"""An operator of a chaos run, `python -m tests.chaos.run.operator_main SEED`: redrives, and acts (`acts.py`).
 
 Rule: what it is about to do is written down before it is done. Whether a redrive without an answer was done
 is unknown, and it is not repeated: its letter shows that, or is gone.
@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.chaos.history import What
+from tests.chaos.run.acts import HINDRANCES, Acts, let_all_go
 from tests.chaos.run.journal import FOLDER_VARIABLE, Journal
 from tests.chaos.run.unit import GENERATION_VARIABLE
-from tests.chaos.run.workload import NOT_AGAIN, QUEUES
+from tests.chaos.run.workload import GENTLE_VARIABLE, NOT_AGAIN, QUEUES
 from tests.chaos.worker_main import end_with_parent
 
 from microbatch.common.scripts import RedriveCode
 from microbatch.console.admin import Admin
-from microbatch.producer import ConnectionFailed
 
 if TYPE_CHECKING:
     from microbatch.console.dead_letters import DeadLetters
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 LOOK_S = 0.5
 SEEN = 30
 LIKELIHOOD = 0.4
+ACT_LIKELIHOOD = 0.3
 
 
 async def _look(letters: DeadLetters, chance: random.Random, journal: Journal) -> None:
@@ -58,12 +59,16 @@ async def _main(seed: int) -> None:
     while not leaving.is_set():
         try:
             async with Admin() as admin:
+                await let_all_go(admin)  # an earlier life, or line, may have ended in the middle of something
+                acts = Acts(admin, chance, journal, leaving)
                 while not leaving.is_set():
                     for queue in QUEUES:
                         await _look(admin.dead_letters(queue), chance, journal)
+                    if GENTLE_VARIABLE not in os.environ and chance.random() < ACT_LIKELIHOOD:
+                        await acts.one()
                     journal.count_tasks()
                     await asyncio.sleep(LOOK_S)
-        except ConnectionFailed:
+        except HINDRANCES:
             await asyncio.sleep(LOOK_S)
 
 

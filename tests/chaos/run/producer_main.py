@@ -11,6 +11,7 @@ import os
 import random
 import signal
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -137,7 +138,7 @@ class Producer:
                     job_id=one.local,
                     timeout_s=timeout_s,
                     durability=self._durability,
-                    **one.options,
+                    **_options(one),
                 )
             except (ConnectionFailed, SubmitTimeout, NotReplicated):
                 self._journal.note(What.UNKNOWN, one.job_id)
@@ -172,6 +173,13 @@ class Producer:
             return
         if cancelled:
             self._journal.note(What.SEEN, job.id, Outcome("cancelled", None))
+
+
+def _options(one: Task) -> dict[str, Any]:
+    options = dict(one.options)
+    if run_in_s := options.pop("run_in_s", None):
+        options["run_at"] = datetime.now(UTC) + timedelta(seconds=run_in_s)
+    return options
 
 
 async def opened_client() -> AsyncClient:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tests.chaos.history import Event, Verdict, What, judge
 from tests.chaos.rivals import Hold, rivals
-from tests.chaos.run.journal import ODD
+from tests.chaos.run.journal import ACT, ODD, QUITS
 from tests.chaos.run.workload import (
     RUN_OFTEN,
     TICK_EVERY_MS,
@@ -41,6 +41,7 @@ _RIGHT_CODES = {
     "term": {0, 75, -15},  # -15: before its handlers were there
     "freeze": {75},  # a call in a thread that was frozen too has taken too long
     "hang": {75},  # nothing but a restart ends such a call
+    "ordered": {0, 75},  # an operator told it to leave
     "stop": {0, 75, -15, -9},
 }
 
@@ -75,6 +76,7 @@ class Reckoning:
     odd: list[str] = field(default_factory=list)
     recovery_s: list[float] = field(default_factory=list)
     ticks: int = 0
+    acts: Counter[str] = field(default_factory=Counter)
 
     @property
     def is_good(self) -> bool:
@@ -110,7 +112,9 @@ def reckon(seed: int, landed: Landed, evidence: Evidence) -> Reckoning:
     verdict.rivals += rivals(keys, holds, events, evidence.failovers)
     odd = [f"{line.by}: {line.job}" for line in evidence.lines if line.what == ODD]
     odd += [*_wrong_ends(evidence), *_wrong_letters(records, evidence.letters)]
-    return Reckoning(verdict, counts, odd, recovery_times(evidence.lines, records, evidence.ends), len(ticks))
+    times = recovery_times(evidence.lines, records, evidence.ends)
+    acts = Counter(line.job for line in evidence.lines if line.what == ACT)
+    return Reckoning(verdict, counts, odd, times, len(ticks), acts)
 
 
 def _task(seed: int, job: str) -> Task:
@@ -141,6 +145,7 @@ def _hold(one: Task, record: Record) -> Hold:
 
 def _wrong_ends(evidence: Evidence) -> list[str]:
     hung = {line.by for line in evidence.lines if line.what == What.BEGAN and line.job.endswith("-hang")}
+    ordered = {line.job for line in evidence.lines if line.what == QUITS}
     return [
         f"{end.unit} (process {end.pid}) ended with {end.code} by {', '.join(end.causes) or 'itself'}"
         for end in evidence.ends
@@ -148,6 +153,7 @@ def _wrong_ends(evidence: Evidence) -> list[str]:
         not in _ALWAYS_RIGHT.union(
             *(_RIGHT_CODES[cause] for cause in end.causes),
             _RIGHT_CODES["hang"] if f"worker-{end.pid}" in hung else (),
+            _RIGHT_CODES["ordered"] if f"worker-{end.pid}" in ordered else (),
         )
     ]
 

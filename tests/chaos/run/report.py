@@ -30,6 +30,7 @@ def table(arena: Arena, found: Reckoning) -> str:
         ("... or told that another job has their key", happened["joined"]),
         ("jobs of ticks", found.ticks),
         ("redrives of dead letters", happened["redriven"]),
+        ("what operators did", _counts(found.acts)),
         ("runs begun", happened["began"]),
         ("outcomes seen / announced", f"{happened['seen']} / {happened['told']}"),
         ("faults", f"{sum(faults.values())}, and {sum(arena.nemeses.missed.values())} came too late"),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tests.chaos.history import What
 from tests.chaos.processors import digest
 from tests.chaos.run.journal import FOLDER_VARIABLE, Journal
-from tests.chaos.run.workload import TICK, TICK_EVERY_MS, TICK_NAME, TICK_QUEUE
+from tests.chaos.run.workload import GENTLE_VARIABLE, TICK, TICK_EVERY_MS, TICK_NAME, TICK_QUEUE
 
 from microbatch.worker import Batch, Job, Retry, Schedule, batch_processor
 
@@ -30,9 +30,6 @@ HANG_S = 600.0
 HANG_LIMIT_S = 2.0
 OUTAGE_S = 4.0
 """So long what some jobs need is away, and so long it is there, in turns."""
-GENTLE_VARIABLE = "CHAOS_GENTLE"
-"""Where it is set, nobody crashes or hangs: a soak watches processes that live through it."""
-
 ticks = Schedule(
     TICK_NAME, queue=TICK_QUEUE, every_s=TICK_EVERY_MS / 1000, payload=TICK, missed="run_all", max_missed=1000
 )

@@ -14,7 +14,10 @@ from tests.chaos.history import Wanted
 from tests.chaos.processors import digest
 
 __all__ = [
+    "GENTLE_VARIABLE",
+    "HURRIED",
     "NOT_AGAIN",
+    "OPERATED",
     "QUEUES",
     "RUN_OFTEN",
     "TICK",
@@ -34,6 +37,15 @@ QUEUES = ("mixed", "raising", "short", "forked")
 TICK_QUEUE, TICK_NAME, TICK_EVERY_MS = "mixed", "tick", 1000
 TICK = {"n": "tick", "do": "good", "ms": 0}
 """What the recurring job carries."""
+
+GENTLE_VARIABLE = "CHAOS_GENTLE"
+"""Where it is set, nobody crashes, hangs or gets orders: a soak watches processes that live through it."""
+
+OPERATED = "tenant-5"
+"""The batch key of the jobs that an operator may cancel."""
+
+HURRIED = ("mixed", "good")
+"""The queue and the kind of the delayed jobs that an operator may have run at once: none of them fails."""
 
 RUN_OFTEN = ("again", "flaky", "hopeless", "crash", "hang")
 """Kinds of which each job has several runs."""
@@ -85,7 +97,10 @@ class Landed:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One job, before it is submitted."""
+    """One job, before it is submitted.
+
+    `options` are those of `submit`, but for `run_in_s`: its `run_at` is so long after the submit.
+    """
 
     queue: str
     local: str
@@ -110,10 +125,11 @@ def task(seed: int, generation: int, number: int) -> Task:
     elif kind == "good":
         options |= _PATIENT if queue in _TIMED_QUEUES else {}
         if chance.random() < DELAYED_SHARE:
-            options["delay_s"] = chance.uniform(0.01, 1.0)
+            options[chance.choice(("delay_s", "run_in_s"))] = chance.uniform(0.01, 3.0)
     if chance.random() < LANE_SHARE:
         options |= {"batch_key": chance.choice(LANE_KEYS), "priority": chance.choice((-5, 0, 0, 5))}
     if kind in UNIQUE_KINDS and chance.random() < UNIQUE_SHARE:
+        options.pop("run_in_s", None)
         options |= {
             "unique_key": f"key {chance.randrange(UNIQUE_KEYS)}",
             "delay_s": chance.uniform(0.01, 0.5),
@@ -142,7 +158,10 @@ def wanted(one: Task, landed: Landed) -> Wanted:
         "cancel": {"succeeded", "cancelled"},
     }
     endings = frozenset(own.get(one.payload["do"], mates[one.queue]))
-    return Wanted(digest(one.payload), endings, one.options.get("delay_s") or 0.0)
+    if one.options.get("batch_key") == OPERATED:
+        endings |= {"cancelled"}
+    delay_s = one.options.get("delay_s") or one.options.get("run_in_s") or 0.0
+    return Wanted(digest(one.payload), endings, delay_s)
 
 
 def wanted_of_ticks() -> Wanted:
