@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -260,6 +261,36 @@ def test_children_of_a_worker_process_end_with_it_and_not_before(redis_url: str,
     finally:
         worker.kill()
         worker.wait(10)
+
+
+def test_a_child_whose_worker_is_gone_before_it_has_started_ends_without_a_word() -> None:
+    ours, theirs = socket.socketpair()
+    our_log, their_log = socket.socketpair()
+    read_end, write_end = os.pipe()  # held until the end: it is the line that tells, not the tether
+    descriptors = [str(number) for number in (theirs.fileno(), read_end, their_log.fileno())]
+    for each in (ours, our_log):
+        each.close()
+    ended = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "microbatch.worker.child_main",
+            *descriptors,
+            processors.__name__,
+            "in_process",
+        ],
+        pass_fds=[int(number) for number in descriptors],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    for each in (theirs, their_log):
+        each.close()
+    for end in (read_end, write_end):
+        os.close(end)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
 def _is_alive(pid: int) -> bool:

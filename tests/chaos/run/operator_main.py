@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LOOK_S = 0.5
 SEEN = 30
 LIKELIHOOD = 0.4
-ACT_LIKELIHOOD = 0.3
+ACT_LIKELIHOOD = 0.6
 
 
 async def _look(letters: DeadLetters, chance: random.Random, journal: Journal) -> None:

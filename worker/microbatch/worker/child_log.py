@@ -41,6 +41,10 @@ class LogToWorker(logging.Handler):
         """Send it; where that fails, stderr is told, as by every handler."""
         try:
             self._line.sendall(frame(_row_of(record), dict(bound_facts())))
+        except (
+            ConnectionError
+        ):  # the worker is gone: this process ends in a moment, and nobody reads what it says
+            return
         except Exception:  # noqa: BLE001 - what a user's object does when it is made a text
             self.handleError(record)
 

@@ -82,22 +82,26 @@ def _end_with(tether: int) -> None:
 
 async def _serve(line: socket.socket, module: str, name: str) -> None:
     reader, writer = await asyncio.open_connection(sock=line)
-    options, levels = await _receive(reader)
-    use_levels(levels)
-    try:
-        processor = referred(module, name)
-        settings = queue_settings(processor.queue, settings=WorkerSettings(), cli=options)
-        executor = LocalExecutor(processor, settings, lambda _why: None)
-        await executor.setup()
-    except Exception as error:  # noqa: BLE001 - whatever an import or a setup raises, the worker must hear it
-        said = str(error) if isinstance(error, MicrobatchError) else describe(error)
-        writer.write(frame("failed", said))
-        await writer.drain()
-        return
-    writer.write(frame("ready", ""))
+    executor = None
+    # The worker hangs up (and not the tether), in the middle of the start too.
     with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-        await _work(processor, executor, reader, writer)  # until the worker hangs up (and not the tether)
-    await executor.teardown()
+        options, levels = await _receive(reader)
+        use_levels(levels)
+        try:
+            processor = referred(module, name)
+            settings = queue_settings(processor.queue, settings=WorkerSettings(), cli=options)
+            starting = LocalExecutor(processor, settings, lambda _why: None)
+            await starting.setup()
+        except Exception as error:  # noqa: BLE001 - whatever an import or a setup raises, the worker must hear it
+            said = str(error) if isinstance(error, MicrobatchError) else describe(error)
+            writer.write(frame("failed", said))
+            await writer.drain()
+            return
+        executor = starting
+        writer.write(frame("ready", ""))
+        await _work(processor, executor, reader, writer)
+    if executor is not None:
+        await executor.teardown()
 
 
 async def _work(
