@@ -116,3 +116,7 @@ def test_recovery_is_the_time_from_the_last_death_to_the_jobs_end() -> None:
     ends = [End(f"worker-{pid}", pid, float(pid), -9, ("kill",)) for pid in (1, 2)]
     records = {GOOD.job_id: replace(good(GOOD), ended_s=4.5)}
     assert judged(Evidence([*lines(GOOD), *began], records, ends=ends)).recovery_s == [2.5]
+
+    again = replace(records[GOOD.job_id], ended_s=50.0, past=((Outcome("failed", "ResultMismatch"), 4.5),))
+    found = judged(Evidence([*lines(GOOD), *began], {GOOD.job_id: again}, ends=ends))
+    assert found.recovery_s == [2.5]

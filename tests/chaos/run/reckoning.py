@@ -173,7 +173,7 @@ def recovery_times(lines: Iterable[Line], records: Mapping[str, Record], ends: I
     Without those that ask for several runs anyway: what they wait for may be the next one of these.
     """
     died_s = {f"worker-{end.pid}": end.at_s for end in ends if end.unit.startswith("worker")}
-    victims: dict[str, float] = defaultdict(float)
+    victims: dict[tuple[str, float], float] = defaultdict(float)
     for line in lines:
         death_s = died_s.get(line.by)
         if (
@@ -183,9 +183,14 @@ def recovery_times(lines: Iterable[Line], records: Mapping[str, Record], ends: I
             or line.job.endswith(RUN_OFTEN)
         ):
             continue
-        if records[line.job].ended_s > death_s:
-            victims[line.job] = max(victims[line.job], death_s)
-    return sorted(records[job].ended_s - death_s for job, death_s in victims.items())
+        record = records[line.job]
+        # A job that an operator gave another run has several ends: the first one after the death counts.
+        for ended_s in sorted([*(at_s for _, at_s in record.past), record.ended_s]):
+            if ended_s > death_s:
+                run = line.job, ended_s
+                victims[run] = max(victims[run], death_s)
+                break
+    return sorted(ended_s - death_s for (_, ended_s), death_s in victims.items())
 
 
 def quantile(sorted_values: Sequence[float], share: float) -> float:
