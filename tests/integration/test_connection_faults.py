@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 import redis.asyncio as aioredis
@@ -14,7 +14,7 @@ from tests.integration.test_producer_stand_in import working
 
 from microbatch.common import scripts
 from microbatch.common.connection import BlockingConnection, Connection, Endpoint
-from microbatch.common.errors import ConnectionFailed, NotReplicated, ServerFull
+from microbatch.common.errors import ConnectionFailed, NotReplicated, QueueFull, ServerFull, SubmitTimeout
 from microbatch.common.keys import QueueKeys
 from microbatch.common.scripts.script import load
 from microbatch.producer import AsyncClient, AsyncJobHandle, ClientSettings
@@ -183,3 +183,31 @@ async def test_a_submit_is_in_doubt_where_a_full_server_refused_only_its_repetit
             await client.submit("q", "job")
         with pytest.raises(ServerFull):
             await client.submit("q", "job")
+
+
+async def test_a_submit_is_in_doubt_where_its_repetition_found_the_queue_full(link: Link) -> None:
+    settings = ClientSettings(redis_url=link.url, max_queue_length=1)
+    async with AsyncClient(settings=settings) as client:
+        await client.submit("q", "warm")
+        with pytest.raises(QueueFull):
+            await client.submit("q", "job")
+
+        link.lay(Trap(calls_of(load("submit").sha), lost="request"))
+        with pytest.raises(ConnectionFailed, match="its repetition was refused: queue 'q' is full"):
+            await client.submit("q", "job")
+        link.lay(Trap(calls_of(load("submit").sha), lost="request"))
+        with pytest.raises(SubmitTimeout):
+            await client.submit("q", "job", on_full="wait", timeout_s=0.5)
+        link.lay(Trap(calls_of(load("submit").sha), lost="request"))
+        with pytest.raises(ConnectionFailed, match="its repetition was refused"):
+            await client.submit_many("q", range(3))
+
+
+@pytest.mark.parametrize("lost", ["request", "reply"])
+async def test_a_job_that_was_accepted_is_in_no_doubt_however_often_it_was_sent(
+    link: Link, lost: Literal["request", "reply"]
+) -> None:
+    async with AsyncClient(link.url) as client:
+        await client.submit("q", "warm")
+        link.lay(Trap(calls_of(load("submit").sha), lost=lost))
+        assert (await client.submit("q", "job", job_id="a")).id == "q/a"

@@ -81,7 +81,8 @@ class Connection:
             ServerError: An answer that repeating cannot mend.
         """
         command = ("EVALSHA", call.script.sha, 1, call.prefix, *call.args)
-        return call.parse(await self._insist(command, call.prefix, call.script, timeout_s))
+        reply, in_doubt = await self._insist(command, call.prefix, call.script, timeout_s)
+        return call.answer(reply, in_doubt=in_doubt)
 
     async def run_replicated(
         self, call: Call[T], replicas: int, *, answer_in_s: float, timeout_s: float
@@ -108,8 +109,8 @@ class Connection:
             failed = error
         else:
             return call.parse(reply), int(reached)
-        reply, reached = await self._persist(errand, failed, ends_s, timeout_s)
-        return call.parse(reply), int(reached)
+        (reply, reached), in_doubt = await self._persist(errand, failed, ends_s, timeout_s)
+        return call.answer(reply, in_doubt=in_doubt), int(reached)
 
     async def execute(
         self, *command: str | bytes | float, at: str | None = None, timeout_s: float | None = None
@@ -122,11 +123,12 @@ class Connection:
         key = command[1] if len(command) > 1 else ""
         key = key if at is None else at
         key = key.decode("utf-8", "replace") if isinstance(key, bytes) else str(key)
-        return await self._insist(command, key, None, timeout_s)
+        return (await self._insist(command, key, None, timeout_s))[0]
 
     async def _insist(
         self, command: Command, key: str, script: Script | None, timeout_s: float | None
-    ) -> Any:
+    ) -> tuple[Any, bool]:
+        """The reply, and whether an earlier attempt got none."""
         limit_s = self.endpoint.command_timeout_s if timeout_s is None else timeout_s
         ends_s = asyncio.get_running_loop().time() + limit_s
         lines = self._lines
@@ -135,15 +137,15 @@ class Connection:
             async with asyncio.timeout(limit_s / 2):
                 if lines is None:
                     lines = await self._look_up(key)
-                return await lines.send(*command)
+                return await lines.send(*command), False
         except FOREIGN_ERRORS as error:
             failed = error
         return await self._persist(Errand(command, key, script, lines), failed, ends_s, limit_s)
 
     async def _persist(
         self, errand: Errand[Lines], failed: BaseException, ends_s: float, limit_s: float
-    ) -> Any:
-        """Try again and again."""
+    ) -> tuple[Any, bool]:
+        """Try again and again; the result is that of `_insist`."""
         now_s = asyncio.get_running_loop().time
         told = failed
         while True:
@@ -155,7 +157,7 @@ class Connection:
             try:
                 left_s = min(left_s, limit_s / 2)
                 async with asyncio.timeout(left_s):
-                    return await self._attempt(errand, left_s)
+                    return await self._attempt(errand, left_s), errand.in_doubt
             except FOREIGN_ERRORS as error:
                 failed = error
                 # A time-out of ours says less than what went wrong before it.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from microbatch.common.errors import (
     ClientClosed,
+    ConnectionFailed,
     DuplicateJobId,
     MicrobatchError,
     NotReplicated,
@@ -198,26 +199,32 @@ class Admission:
                 if landing.reached is not None:
                     raise NotReplicated(ticket.id, wanted=submitter.replicas, reached=landing.reached)
                 return ticket
+            course.in_doubt = course.in_doubt or landing.in_doubt
             if code is not SubmitCode.FULL:
-                raise refusal(ticket.id, code, self.patience_s(terms))
+                raise course.told(refusal(ticket.id, code, self.patience_s(terms)))
             full = QueueFull(queue, retry_after_s=landing.retry_after_s)
             if not terms.wait:
-                raise full
+                raise course.told(full)
             await course.pause(full)
 
 
 class _Course:
-    """How a submit fares: `full` while it waits for room, None while a job is in the air.
+    """How a submit fares: `full` while it waits for room and is known not to be accepted, else None.
 
-    `ends_s`: when its caller gives up, by the loop's clock.
+    `ends_s`: when its caller gives up, by the loop's clock. `in_doubt`: whether an attempt got no answer.
     """
 
     def __init__(self, ends_s: float | None = None) -> None:
         self.full: QueueFull | None = None
         self.ends_s = ends_s
+        self.in_doubt = False
+
+    def told(self, refused: MicrobatchError) -> MicrobatchError:
+        """What to tell of a refusal."""
+        return doubt(refused) if self.in_doubt else refused
 
     async def pause(self, full: QueueFull) -> None:
-        self.full = full
+        self.full = None if self.in_doubt else full
         await asyncio.sleep(pause_s(full))
         self.full = None
 
@@ -248,6 +255,17 @@ def refusal(job_id: str, code: SubmitCode, timeout_s: float) -> MicrobatchError:
     if code is SubmitCode.TOO_MANY_KEYS:
         return TooManyBatchKeys(queue)
     return ProtocolError(f"the key of job {job_id} holds something else than a job record")
+
+
+def doubt(refused: MicrobatchError) -> MicrobatchError:
+    """The error of a job whose repetition was refused: its first attempt may be accepted, now or later."""
+    if isinstance(refused, SubmitTimeout | DuplicateJobId):  # says so itself; holds for each attempt
+        return refused
+    unknown = ConnectionFailed(
+        f"an attempt to submit got no answer, and its repetition was refused: {refused}"
+    )
+    unknown.__cause__ = refused
+    return unknown
 
 
 def own_copy(error: Exception) -> Exception:

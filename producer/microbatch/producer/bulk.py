@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from microbatch.common.errors import MicrobatchError, NotReplicated, QueueFull, SubmitTimeout
 from microbatch.common.identifiers import local_ids
 from microbatch.common.scripts import NewJob, SubmitCode
-from microbatch.producer.admission import own_copy, pause_s, refusal
+from microbatch.producer.admission import doubt, own_copy, pause_s, refusal
 from microbatch.producer.submitter import FLIGHT
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class BulkSubmit:
         self._chunks: list[_Chunk] = []
         self._in_air: deque[_Chunk] = deque()
         self._full: QueueFull | None = None  # while waiting for room
+        self._in_doubt = False  # whether an attempt got no answer
         self._ends_s: float | None = None
 
     async def run(self) -> list[Ticket]:
@@ -99,7 +100,7 @@ class BulkSubmit:
                 await self._send_all(await self._admission.gate(self._queue))
         except TimeoutError:
             # Queue full is an answer only where all answers are known.
-            if self._full is not None and self._rest_is_known():
+            if self._full is not None and self._rest_is_known() and not self._in_doubt:
                 raise self._full from None
             raise SubmitTimeout(self._queue, timeout_s or 0.0) from None
         except Exception as error:
@@ -156,7 +157,7 @@ class BulkSubmit:
             if not self._terms.wait:
                 self._in_air.popleft()
                 await self._land_rest()
-                raise full
+                raise doubt(full) if self._in_doubt else full
             self._full = full
             await asyncio.sleep(pause_s(full))
             self._full = None
@@ -178,9 +179,11 @@ class BulkSubmit:
 
     async def _land_rest(self) -> None:
         """Wait for what is still in the air: the caller must hear of every job that was accepted."""
-        for chunk in self._in_air:
+        while self._in_air:
+            chunk = self._in_air[0]
+            landing = None if chunk.landed is None else await chunk.landed
+            self._in_air.popleft()  # judged once
             if chunk.landed is not None:
-                landing = await chunk.landed
                 with contextlib.suppress(MicrobatchError):  # one error is enough: the queue is full
                     self._judge(chunk, landing)
 
@@ -202,12 +205,14 @@ class BulkSubmit:
             return None
         if landing.reached is not None:
             chunk.reached = landing.reached
+        self._in_doubt = self._in_doubt or landing.in_doubt
         chunk.refused = [
             index for index, code in zip(sent, landing.codes, strict=True) if code not in _ACCEPTED
         ]
         for index, code in zip(sent, landing.codes, strict=True):
             if code not in (*_ACCEPTED, SubmitCode.FULL):
-                raise refusal(chunk.tickets[index].id, code, self._admission.patience_s(self._terms))
+                refused = refusal(chunk.tickets[index].id, code, self._admission.patience_s(self._terms))
+                raise doubt(refused) if self._in_doubt else refused
         if not chunk.refused:
             return None
         return QueueFull(self._queue, retry_after_s=landing.retry_after_s)

@@ -40,13 +40,15 @@ class Mixed:
     """Not every job was new: a code for each, and when room is likely where some found none.
 
     Or too few replicas have them: `reached` says how many, and is None where that is no question. `firsts`
-    has, by index, the local id of the job that has the unique key.
+    has, by index, the local id of the job that has the unique key. `in_doubt`: whether an earlier attempt got
+    no answer, so that jobs that were refused may be accepted yet.
     """
 
     codes: list[SubmitCode]
     retry_after_s: float
     reached: int | None = None
     firsts: Mapping[int, str] = field(default_factory=dict)
+    in_doubt: bool = False
 
 
 Landing = Mixed | Exception | None
@@ -239,4 +241,5 @@ class Submitter:
             }
             first = beyond
             mixed = any(own) or reached is not None
-            parcel.land(Mixed(own, landing.retry_after_ms / 1000, reached, firsts) if mixed else None)
+            retry_after_s = landing.retry_after_ms / 1000
+            parcel.land(Mixed(own, retry_after_s, reached, firsts, landing.in_doubt) if mixed else None)

@@ -36,12 +36,22 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One call of a script. Running it again must be safe: a reply can be lost at any time."""
+    """One call of a script. Running it again must be safe: a reply can be lost at any time.
+
+    `doubted` makes another answer of one that came after an attempt without a reply: that attempt may be
+    executed later, so what this one was refused may happen yet. None: it makes no difference.
+    """
 
     script: Script
     prefix: str
     args: Sequence[Arg]
     parse: Callable[[Any], T]
+    doubted: Callable[[T], T] | None = None
+
+    def answer(self, reply: Any, *, in_doubt: bool) -> T:
+        """What a reply says; `in_doubt`: after an attempt that got none."""
+        answer = self.parse(reply)
+        return self.doubted(answer) if in_doubt and self.doubted is not None else answer
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -117,12 +117,14 @@ class SubmitReply:
         retry_after_ms: When room is likely, where some found none.
         reached: How many replicas have them, where these are too few.
         firsts: By index, the local id of the job that has the unique key.
+        in_doubt: Whether an earlier attempt got no answer: jobs that were not accepted may be yet.
     """
 
     codes: list[SubmitCode] | None
     retry_after_ms: int
     reached: int | None = None
     firsts: Mapping[int, str] = field(default_factory=dict)
+    in_doubt: bool = False
 
 
 def submit(
@@ -137,7 +139,11 @@ def submit(
     args: list[Arg] = [client, max_queue_length, len(jobs), "" if not_after_ms is None else not_after_ms]
     for job in jobs:
         args += (job.local, job.digest, job.payload, job.said)
-    return Call(load("submit"), keys.prefix, args, _parse)
+    return Call(load("submit"), keys.prefix, args, _parse, _doubted)
+
+
+def _doubted(reply: SubmitReply) -> SubmitReply:
+    return replace(reply, in_doubt=True)
 
 
 def _parse(reply: Any) -> SubmitReply:
