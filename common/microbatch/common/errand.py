@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from microbatch.common.endpoint import backoff_s
 from microbatch.common.keys import FENCE
-from microbatch.common.redis_errors import Verdict, is_out_of_memory, is_unanswered, redirection, verdict
+from microbatch.common.redis_errors import Verdict, is_out_of_memory, may_have_run, redirection, verdict
 
 if TYPE_CHECKING:
     from microbatch.common.scripts.script import Script
@@ -90,7 +90,7 @@ class Errand(Generic[L]):
     def judge(self, failed: BaseException, nodes: Nodes[L] | None) -> Verdict:
         """What to do about a failure; `lines` and `asking` say afterwards where the next attempt goes."""
         todo = verdict(failed)
-        self.in_doubt = self.in_doubt or is_unanswered(failed)
+        self.in_doubt = self.in_doubt or may_have_run(failed)
         here, self.lines, self.asking = self.lines, None, False
         if todo is Verdict.LOAD:
             if self.script is None:

@@ -44,7 +44,7 @@ __all__ = [
     "Unanswered",
     "Verdict",
     "is_out_of_memory",
-    "is_unanswered",
+    "may_have_run",
     "redirection",
     "translated",
     "verdict",
@@ -102,13 +102,14 @@ def verdict(error: BaseException) -> Verdict:
     return Verdict.RETRY if words.startswith(_PASSING) else Verdict.REFUSE
 
 
-def is_unanswered(error: BaseException) -> bool:
+def may_have_run(error: BaseException) -> bool:
     """Whether a command may have been executed although this came in the place of its reply.
 
     An error that the server itself answers says that it was not: scripts check before they write.
     """
     error = _inner(error)
-    return not isinstance(error, (ResponseError, BusyLoadingError)) and verdict(error) is Verdict.RECONNECT
+    was_refused = isinstance(error, (ResponseError, BusyLoadingError, Unanswered))
+    return not was_refused and verdict(error) is Verdict.RECONNECT
 
 
 def is_out_of_memory(error: object) -> bool:
