@@ -30,7 +30,7 @@ async def test_whatever_happens_every_job_ends_once_and_rightly(
     print(f"again: make chaos SEED={seed} SECONDS={SECONDS:g}{more}\n{table(arena, found)}")  # noqa: T201 - shown on failure
     assert found.verdict.violations == {}
     assert found.odd == []
-    assert found.verdict.accepted > 20 * SECONDS
+    assert found.verdict.accepted > 5 * SECONDS
     assert sum(arena.nemeses.done.values()) > SECONDS / 2
     assert bool(arena.nemeses.failovers) is failover
 

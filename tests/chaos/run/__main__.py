@@ -25,7 +25,7 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
     parser.add_argument("--seed", type=int, help="repeats a schedule; by default a fresh one")
     parser.add_argument("--seconds", type=float, default=60.0, help="how long harm is done (60)")
-    parser.add_argument("--rate-hz", type=float, default=120.0, help="jobs a second (120)")
+    parser.add_argument("--rate-hz", type=float, default=60.0, help="jobs a second (60)")
     parser.add_argument("--only", default="", help="names of faults, separated by commas; by default all")
     parser.add_argument(
         "--failover", action="store_true", help="lose primaries for good; submits are replicated then"

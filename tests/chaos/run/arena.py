@@ -76,7 +76,7 @@ class Terms:
 
     seed: int
     seconds: float
-    rate_hz: float = 120.0
+    rate_hz: float = 60.0
     program: Path | None = None
     faults: Faults = field(default_factory=Faults)
     landed: Landed = field(default_factory=Landed)
