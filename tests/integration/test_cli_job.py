@@ -191,6 +191,24 @@ def test_a_record_of_the_wrong_type_is_told_and_exit_1(run: Run, client: Client,
 # --- cancel and retry -------------------------------------------------------------------------
 
 
+def test_what_a_filter_finds_and_cannot_cancel_is_told_and_holds_no_other_up(
+    run: Run, client: Client, redis_url: str
+) -> None:
+    jobs = client.submit_many("work", range(70))
+    client.submit("work", 1, job_id="aside", batch_key="k")
+    with redis.Redis.from_url(redis_url) as server:
+        server.set(jobs[3].result_key, "foreign")
+        server.set(KEYS.held, "foreign")
+        server.xadd(KEYS.lane("main"), {"what": "no job"})
+    code, out, err = run("cancel", "work", "--state", "queued", "--yes")
+    assert (code, out) == (1, "69 jobs cancelled\n"), err
+    assert set(err.splitlines()) == {
+        f"microbatch job: {jobs[3].id}: what is stored there is no job; `job list` says why",
+        "microbatch job: ?: what is stored there is no job; `job list` says why",
+        "microbatch job: work/aside: its key, or one that its lane is listed in, holds something else",
+    }
+
+
 def test_named_jobs_are_cancelled_also_while_they_run(
     run: Run, client: Client, worker: Command, tmp_path: Path
 ) -> None:

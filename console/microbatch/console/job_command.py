@@ -28,7 +28,8 @@ __all__ = ["add_arguments", "run"]
 _PROG = "microbatch job"
 _REASONS = {
     "unknown": "no such job",
-    "foreign": "its key holds something else than a job's record",
+    "foreign": "its key, or one that its lane is listed in, holds something else",
+    "faulty": "what is stored there is no job; `job list` says why",
     "gone": "it failed, and its dead letter is gone, with its payload",
     "taken": "it is not failed any more, or its id has been given to another job",
     "garbage": "its dead letter holds no job that could be run",

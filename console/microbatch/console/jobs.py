@@ -46,8 +46,9 @@ class JobAnswer(NamedTuple):
     Attributes:
         id: The job's full id; of a dead letter that names no valid one, its own.
         answer: What was done (`cancelled`, `redriven`, `due`), or why not: the job's state, `unknown`,
-            `foreign` (its key holds something else), `gone` (its dead letter is, and with it its payload),
-            `taken` (its id belongs to another job by now), `garbage` (its letter holds no job).
+            `foreign` (its key holds something else), `faulty` (what a filter found is no job), `gone` (its
+            dead letter is, and with it its payload), `taken` (its id belongs to another job by now),
+            `garbage` (its letter holds no job).
     """
 
     id: str
@@ -134,10 +135,11 @@ class Jobs:
         """
         wanted.within(LIVE_STATES)
         async for page in self.pages(wanted):
-            async for step in self.cancel(
-                [row.id for row in page.jobs if row.id is not None and not row.fault]
-            ):
+            sound = [row.id for row in page.jobs if row.id is not None and not row.fault]
+            async for step in self.cancel(sound):
                 yield step
+            if len(sound) < len(page.jobs):
+                yield [JobAnswer(row.id or "?", "faulty") for row in page.jobs if row.id is None or row.fault]
 
     async def retry(self, names: Sequence[str]) -> AsyncIterator[list[JobAnswer]]:
         """Give failed jobs another run, and let scheduled ones run now; up to 256 at a time.

@@ -37,6 +37,15 @@ TYPES: Final = {
     "listeners": "hash",
     "unique": "hash",
     "schedules": "zset",
+    "lanes": "zset",
+    "forming": "zset",
+    "held": "zset",
+    "ageing": "zset",
+    "aged": "zset",
+    "ranks": "zset",
+    "ready:aged": "zset",
+    "side": "hash",
+    "limits": "hash",
 }
 """The type of each key that a queue has once."""
 PENDING_LOOKED_AT: Final = 500

@@ -2,9 +2,10 @@
 local function is_carried(id, state, token)
   if state == 'scheduled' then return type(redis.pcall('ZSCORE', Q .. 'scheduled', id)) == 'string' end
   local lane, entry_id = split_token(token or '')
-  if not lane or #redis.call('XRANGE', lane_key(lane), entry_id, entry_id) == 0 then return false end
+  local found = lane and redis.pcall('XRANGE', lane_key(lane), entry_id, entry_id)
+  if not found or found.err or #found == 0 then return false end
   -- Somebody broke the index of the lanes: who asks for a job brings its lane back.
-  if is_side(lane) and lanes_are_ours() and not redis.call('ZSCORE', LANES, lane) then relist(lane) end
+  if is_side(lane) and index_is_ours(lane) and not redis.call('ZSCORE', LANES, lane) then relist(lane) end
   return true
 end
 

@@ -3,9 +3,9 @@
 -- `terms`: max_crashes, error (msgpack), ttl_ms, dead_max_length, facts (of the batch, for its history). Returns 'moved', 'failed' or nil.
 local function crashed_alone(token, worker, batch, terms)
   local lane, entry_id = split_token(token)
-  local fields, flat = read_entry(lane, entry_id)
+  local fields, flat, is_foreign = read_entry(lane, entry_id)
   if not fields then
-    drop_entry(lane, entry_id)
+    if not is_foreign then drop_entry(lane, entry_id) end
     return nil
   end
   local crashes = (tonumber(fields['crashes']) or 0) + 1

@@ -16,7 +16,7 @@ local function lengthened(history, event)
   local starts, at = {}, 1
   while at <= #history do
     local colon = history:find(':', at, true)
-    local size = colon and tonumber(history:sub(at, colon - 1))
+    local size = colon and tonumber(history:sub(at, colon - 1):match('^%d+$'))
     if not size then return #event .. ':' .. event end  -- somebody broke it
     starts[#starts + 1] = at
     at = colon + size + 1

@@ -74,6 +74,15 @@ local function lanes_are_ours()
   return type(redis.pcall('HLEN', SIDE)) == 'number'
 end
 
+-- The same for all that a lane is in once it waits for its turn; asked where one may leave from anywhere.
+local function index_is_ours(lane)
+  local turns = {'held', 'ageing', 'aged', 'ready:aged', 'ready:' .. rank_and_key(lane)}
+  for _, name in ipairs(turns) do
+    if type(redis.pcall('ZCARD', Q .. name)) ~= 'number' then return false end
+  end
+  return lanes_are_ours()
+end
+
 -- See to it that a lane exists, and say under which id the next entry comes. A lane that was deleted and comes
 -- again must not give an id a second time: a token is the fence.
 local function open_lane(lane)

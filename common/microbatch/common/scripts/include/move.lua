@@ -2,9 +2,11 @@
 -- The entry id is the fence: whoever holds the old entry finds that record.entry names another one and
 -- writes nothing. `attempt` counts the runs that began, `crashes` the workers that died running it alone,
 -- `failures` the runs that failed and were to be repeated.
+-- Returns an entry's fields by name and as a flat list, nil where it is gone; then whether the lane's key holds
+-- something else.
 local function read_entry(lane, entry_id)
-  local found = redis.call('XRANGE', lane_key(lane), entry_id, entry_id)
-  if not found[1] then return nil end
+  local found = redis.pcall('XRANGE', lane_key(lane), entry_id, entry_id)
+  if found.err or not found[1] then return nil, nil, found.err ~= nil end
   local fields = {}
   for i = 1, #found[1][2], 2 do fields[found[1][2][i]] = found[1][2][i + 1] end
   return fields, found[1][2]
@@ -71,9 +73,10 @@ end
 -- `why` and `facts` are for the job's history. Returns the new token, or nil where the job is no longer this
 -- entry's (moved or final).
 local function move(lane, entry_id, to_lane, runs, crashes, why, facts)
-  local fields, flat = read_entry(lane, entry_id)
+  local fields, flat, is_foreign = read_entry(lane, entry_id)
   if not fields then
-    drop_entry(lane, entry_id)  -- deleted by somebody, yet still pending: it would keep its consumer for ever
+    -- Deleted by somebody, yet still pending: it would keep its consumer for ever.
+    if not is_foreign then drop_entry(lane, entry_id) end
     return nil
   end
   local id = fields['id'] or ''

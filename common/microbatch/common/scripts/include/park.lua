@@ -17,7 +17,7 @@ local function unpacked(text)
   local fields, at = {}, 1
   while at <= #text do
     local colon = text:find(':', at, true)
-    local size = colon and tonumber(text:sub(at, colon - 1))
+    local size = colon and tonumber(text:sub(at, colon - 1):match('^%d+$'))  -- a negative one would lead back
     if not size then return nil end
     fields[#fields + 1] = text:sub(colon + 1, colon + size)
     at = colon + size + 1
