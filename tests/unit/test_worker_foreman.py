@@ -44,6 +44,7 @@ class Site:
             claimer=SimpleNamespace(is_quiet=False, state="", limits=BatchLimits(8, None)),
             bell=Bell(),
             resize=self.resized.append,
+            runner=SimpleNamespace(sidelines=list),
         )
 
     def order(self, name: str, order_id: str = "o1", **values: str) -> Answer:

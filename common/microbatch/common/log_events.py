@@ -85,6 +85,9 @@ LOG_EVENTS: Mapping[str, Event] = {
     "a line of a child process's log is lost: %s": _event(
         "child_line_lost", "error", "A filter or handler raised for it."
     ),
+    "a child process cannot answer %r": _event(
+        "child_look_failed", "what", "Looking into it broke; its batch goes on."
+    ),
     "a child process broke": _event("child_broke", "", "A child process ended by an error of its own."),
     # --- batches
     "queue %s: batch %s of %d (%s) settled": _event(

@@ -15,6 +15,7 @@ from microbatch.console.terminal import escaped, print_json, table
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator, Mapping
 
     from microbatch.console.admin import Admin
     from microbatch.console.crew import CrewReply
@@ -36,7 +37,8 @@ commands:
   set max_wait_ms MS        their workers, as `microbatch queue limits` does
   ping                      answer
   stats                     what it has done, and what it uses
-  dump                      where its threads are, and which batches are open
+  dump                      where its threads, tasks and child processes are,
+                            and which batches are open
   log-level LEVEL [LOGGER]  debug, info, warning or error
 
 Workers answer while their processors are busy. One that does not answer in
@@ -163,7 +165,7 @@ async def _send(arguments: argparse.Namespace, name: str, values: dict[str, str]
     else:
         for reply in replies:
             print(_line(reply))
-            for line in str(reply.value.get("stacks", "")).splitlines():
+            for line in _dumped(reply.value):
                 print(f"  {escaped(line)}")
     seen = {reply.status for reply in replies}
     if seen & {"unanswered", "gone"}:
@@ -200,10 +202,20 @@ def _line(reply: CrewReply) -> str:
     told = [
         f"{name.removeprefix('queues.')}={value}"
         for name, value in _flat(reply.value)
-        if name not in {"stacks", "queue"}
+        if name.partition(".")[0] not in {"stacks", "tasks", "children", "queue"}
     ]
     where = [f"queue={reply.value['queue']}"] if "queue" in reply.value else []
     return escaped(" ".join([reply.worker, reply.status, *where, *told, reply.error])).rstrip()
+
+
+def _dumped(value: Mapping[str, Any]) -> Iterator[str]:
+    """The lines of a dump: threads, tasks, then the same of each child process."""
+    for name in ("stacks", "tasks"):
+        yield from str(value.get(name, "")).splitlines()
+    children = value.get("children")
+    for pid, text in children.items() if isinstance(children, dict) else ():
+        yield f"child process {pid}:"
+        yield from (f"  {line}" for line in str(text).splitlines())
 
 
 def _flat(value: Any, prefix: str = "") -> list[tuple[str, object]]:

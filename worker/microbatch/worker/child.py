@@ -10,11 +10,13 @@ import contextlib
 import os
 import socket
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 from microbatch.common.errors import ProcessorError
 from microbatch.worker.child_frames import LENGTH_BYTES, NOTES, PARTS, frame, message
 from microbatch.worker.child_log import levels_here, relay
+from microbatch.worker.child_sideline import LEVELS, Sideline
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,12 +38,12 @@ class Child:
         self,
         process: asyncio.subprocess.Process,
         line: tuple[asyncio.StreamReader, asyncio.StreamWriter],
-        tether: int,
+        sideline: Sideline,
         log: asyncio.Task[None],
     ) -> None:
         self._process = process
         self._reader, self._writer = line
-        self._tether = tether
+        self.sideline = sideline
         self._log = log
         self.batches = 0
 
@@ -58,33 +60,34 @@ class Child:
         """
         ours, theirs = socket.socketpair()
         our_log, their_log = socket.socketpair()
-        read_end, write_end = os.pipe()
-        os.set_inheritable(read_end, True)
+        our_side, their_side = socket.socketpair()
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "microbatch.worker.child_main",
                 str(theirs.fileno()),
-                str(read_end),
+                str(their_side.fileno()),
                 str(their_log.fileno()),
                 *reference,
-                pass_fds=(theirs.fileno(), read_end, their_log.fileno()),
+                pass_fds=(theirs.fileno(), their_side.fileno(), their_log.fileno()),
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, ["", *sys.path])) or ""},
             )
         except BaseException:
             ours.close()
             our_log.close()
-            os.close(write_end)
+            our_side.close()
             raise
         finally:
             theirs.close()
             their_log.close()
-            os.close(read_end)
+            their_side.close()
         log = asyncio.create_task(relay(our_log), name="microbatch-child-log")
-        child = cls(process, await asyncio.open_connection(sock=ours), write_end, log)
+        sideline = Sideline(our_side, process.pid)
+        child = cls(process, await asyncio.open_connection(sock=ours), sideline, log)
         try:
-            state, why = await child.ask(options, levels_here())
+            levels = levels_here()
+            state, why = await child.ask(options, levels)
         except ChildGone as gone:
             raise ProcessorError(f"the child process for {':'.join(reference)} {gone}") from gone
         except BaseException:
@@ -93,6 +96,8 @@ class Child:
         if state != "ready":
             await child.kill()
             raise ProcessorError(f"in a child process: {why}")
+        if levels_here() != levels:  # an order came meanwhile
+            child.sideline.ask(LEVELS, levels_here(), until_s=time.monotonic() + LAST_WORDS_S)
         return child
 
     async def ask(self, *values: Any, hear: Callable[[str, list[Any]], None] | None = None) -> list[Any]:
@@ -152,9 +157,7 @@ class Child:
         self._writer.close()
         await asyncio.wait((self._log,), timeout=LAST_WORDS_S)  # what it forked may keep the line open
         self._log.cancel()
-        tether, self._tether = self._tether, -1
-        if tether >= 0:
-            os.close(tether)
+        self.sideline.close()
 
     def kill_soon(self) -> None:
         """End it without waiting: for a worker that leaves in haste."""

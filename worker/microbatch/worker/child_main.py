@@ -2,7 +2,7 @@
 
 Rule: it knows no Redis. It answers each batch with one message, ignores the signals that are meant for its
 worker, and ends with it, however that ends. What is logged goes to the worker. The worker starts it: `python
--m microbatch.worker.child_main FD TETHER LOG MODULE NAME`.
+-m microbatch.worker.child_main FD SIDELINE LOG MODULE NAME`.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ from microbatch.worker.child_frames import (
 )
 from microbatch.worker.child_log import LogToWorker, use_levels
 from microbatch.worker.child_place import within
+from microbatch.worker.child_sideline import attend
 from microbatch.worker.local_executor import LocalExecutor
 from microbatch.worker.notes import Notes
 from microbatch.worker.reference import referred
@@ -59,25 +60,22 @@ _PR_SET_PDEATHSIG = 1
 
 def main(arguments: list[str]) -> None:
     """Serve until the worker hangs up."""
-    descriptor, tether, log_line, module, name = arguments
+    descriptor, sideline, log_line, module, name = arguments
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGTSTP, signal.SIGUSR1):
         # A terminal or a supervisor tells the whole group. A handler that does nothing, because what the
         # processor starts itself would inherit `SIG_IGN`.
         signal.signal(number, lambda _number, _frame: None)
-    if sys.platform == "linux":  # the tether needs the interpreter; this ends a processor that holds it, too
+    if (
+        sys.platform == "linux"
+    ):  # the sideline needs the interpreter; this ends a processor that holds it, too
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     faulthandler.enable()
-    threading.Thread(target=_end_with, args=(int(tether),), name="microbatch-tether", daemon=True).start()
     logging.basicConfig(handlers=[LogToWorker(socket.socket(fileno=int(log_line)))])
-    asyncio.run(_serve(socket.socket(fileno=int(descriptor)), module, name))
+    with asyncio.Runner() as runner:
+        ear = (socket.socket(fileno=int(sideline)), runner.get_loop())
+        threading.Thread(target=attend, args=ear, name="microbatch-sideline", daemon=True).start()
+        runner.run(_serve(socket.socket(fileno=int(descriptor)), module, name))
     os._exit(0)  # a thread of the user's must not keep us
-
-
-def _end_with(tether: int) -> None:
-    """End at once when the worker is gone, whatever the processor is doing."""
-    with contextlib.suppress(OSError):
-        os.read(tether, 1)
-    os._exit(1)
 
 
 async def _serve(line: socket.socket, module: str, name: str) -> None:

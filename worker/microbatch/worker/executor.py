@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from microbatch.common.entry import Entry
     from microbatch.common.scripts import Outcome
     from microbatch.worker.batch import Batch
+    from microbatch.worker.child_sideline import Sideline
     from microbatch.worker.halving import Ending
 
     Settle = Callable[[list[Outcome]], Awaitable[None]]
@@ -69,6 +70,9 @@ class Executor(Protocol):
 
     def resize(self, slots: int) -> None:
         """Make room for so many calls at a time; whoever calls keeps to it."""
+
+    def sidelines(self) -> list[Sideline]:
+        """The lines to the processes in which it runs; none where it runs in this one. From any thread."""
 
     def cancelled(self, token: str) -> None:
         """Let a running processor see that the job of this entry was cancelled."""

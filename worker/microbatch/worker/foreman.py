@@ -5,7 +5,8 @@ however busy they are: what has to happen on the loop is posted there, and happe
 Each order is carried out once (once at each queue, where it concerns queues), however often it is handed
 over, and none raises: a bug is an answer too.
 
-It does no I/O. Orders come with a heartbeat, which also takes the answers away.
+It does no I/O but a short look at child processes. Orders come with a heartbeat, which also takes the answers
+away.
 """
 
 from __future__ import annotations
@@ -21,14 +22,16 @@ from typing import TYPE_CHECKING, Any
 
 from microbatch.common.orders import Answer, check_order
 from microbatch.common.worker_facts import WorkerFacts
+from microbatch.worker.child_sideline import DUMP, LEVELS, ask_all
 from microbatch.worker.retirement import rss_bytes
-from microbatch.worker.stacks import stacks
+from microbatch.worker.stacks import stacks, task_stacks
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Sequence
 
     from microbatch.common.orders import Order
+    from microbatch.worker.child_sideline import Sideline
     from microbatch.worker.queue_agent import QueueAgent
     from microbatch.worker.retirement import Retirement
     from microbatch.worker.tally import Tally
@@ -38,6 +41,9 @@ __all__ = ["Foreman", "Refused"]
 log = logging.getLogger("microbatch.worker")
 MOST_REMEMBERED = 1_024
 ANSWERED = Answer("done").encoded()
+CHILDREN_S = 0.5
+MOST_CHILDREN_SHOWN = 8
+SILENT = "it does not answer"
 LOOKS = ("ping", "stats", "dump")
 """Orders that change nothing: no line in the log for them."""
 
@@ -81,7 +87,7 @@ class Foreman:
             "set": self._set,
             "stats": self._stats,
             "dump": self._dump,
-            "log-level": _log_level,
+            "log-level": self._log_level,
         }
 
     def about(self, agent: QueueAgent) -> str:
@@ -193,11 +199,25 @@ class Foreman:
 
     def _dump(self, _agent: QueueAgent, _order: Order) -> dict[str, Any]:
         open_batches = {agent.settings.queue: agent.ledger.batch_ids() for agent in list(self._agents)}
-        return {"open_batches": open_batches, "stacks": stacks()}
+        lines = self._sidelines()
+        told = ask_all(lines, DUMP, timeout_s=CHILDREN_S)
+        children = {str(line.pid): told.get(line.pid, SILENT) for line in lines[:MOST_CHILDREN_SHOWN]}
+        return {
+            "open_batches": open_batches,
+            "stacks": stacks(),
+            "tasks": task_stacks(self._loop),
+            "children": children,
+        }
 
+    def _log_level(self, _agent: QueueAgent, order: Order) -> dict[str, Any]:
+        name, level = order.values.get("logger", ""), order.values["level"]
+        logger = logging.getLogger(name)
+        before = logging.getLevelName(logger.getEffectiveLevel()).lower()
+        logger.setLevel(level.upper())
+        lines = self._sidelines()
+        silent = len(lines) - len(ask_all(lines, LEVELS, {name: logger.level}, timeout_s=CHILDREN_S))
+        told = {"logger": name or "root", "level": level, "before": before}
+        return told | ({"silent_children": silent} if silent else {})
 
-def _log_level(_agent: QueueAgent, order: Order) -> dict[str, Any]:
-    logger = logging.getLogger(order.values.get("logger"))
-    before = logging.getLevelName(logger.getEffectiveLevel()).lower()
-    logger.setLevel(order.values["level"].upper())
-    return {"logger": order.values.get("logger", "root"), "level": order.values["level"], "before": before}
+    def _sidelines(self) -> list[Sideline]:
+        return [line for agent in list(self._agents) for line in agent.runner.sidelines()]

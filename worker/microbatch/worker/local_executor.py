@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from microbatch.common.queue_settings import QueueSettings
     from microbatch.common.scripts import Outcome
     from microbatch.worker.batch import Batch
+    from microbatch.worker.child_sideline import Sideline
     from microbatch.worker.executor import Settle
 
 __all__ = ["LocalExecutor"]
@@ -140,6 +141,10 @@ class LocalExecutor:
     def resize(self, slots: int) -> None:
         """Start as many threads as there are slots; those that are left over sleep."""
         self._threads.size = slots
+
+    def sidelines(self) -> list[Sideline]:
+        """None: it runs here."""
+        return []
 
     def cancelled(self, token: str) -> None:
         """Nothing to do: its jobs see their entries."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from microbatch.common.entry import Entry
     from microbatch.common.queue_settings import QueueSettings
     from microbatch.worker.batch import Batch
+    from microbatch.worker.child_sideline import Sideline
     from microbatch.worker.executor import Settle
     from microbatch.worker.processor import BatchProcessor
 
@@ -113,6 +114,10 @@ class ProcessExecutor:
             self._leaving.add(leaving)
             leaving.add_done_callback(self._leaving.discard)
 
+    def sidelines(self) -> list[Sideline]:
+        """The lines to its children, busy ones first; from any thread."""
+        return [child.sideline for child in (*self._busy, *self._free)]
+
     def cancelled(self, token: str) -> None:
         """Tell the children that the job of this entry was cancelled."""
         for child in self._busy:
@@ -135,7 +140,8 @@ class ProcessExecutor:
     async def _put_back(self, child: Child) -> None:
         child.batches += 1
         share = self._settings.max_batches_per_child
-        is_surplus = len(self._free) + len(self._busy) > self._slots
+        self._busy.discard(child)  # first: of several that end at once, those that leave count no more
+        is_surplus = len(self._free) + len(self._busy) >= self._slots
         if is_surplus or (share is not None and child.batches >= share):
             await child.leave()
         else:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from microbatch.common.entry import Entry
     from microbatch.common.queue_settings import QueueSettings
     from microbatch.common.scripts import Outcome
+    from microbatch.worker.child_sideline import Sideline
     from microbatch.worker.executor import Executor, Settle
     from microbatch.worker.processor import BatchProcessor
 
@@ -142,6 +143,10 @@ class Runner:
     def resize(self, slots: int) -> None:
         """Make room for so many batches at a time."""
         self._executor.resize(slots)
+
+    def sidelines(self) -> list[Sideline]:
+        """The lines to the processes in which it runs; safe to call from any thread."""
+        return self._executor.sidelines()
 
     def cancelled(self, token: str) -> None:
         """Let a running processor see that the job of this entry was cancelled."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from microbatch.common.entry import Entry
     from microbatch.common.queue_settings import QueueSettings
+    from microbatch.worker.child_sideline import Sideline
     from microbatch.worker.processor import BatchProcessor
 
     SettleEarly = Callable[[list[Outcome]], Awaitable[None]]
@@ -115,6 +116,10 @@ class Switchboard:
         """Make room for so many batches at a time."""
         for runner in self._runners.values():
             runner.resize(slots)
+
+    def sidelines(self) -> list[Sideline]:
+        """The lines to the processes in which they run; safe to call from any thread."""
+        return [line for runner in self._runners.values() for line in runner.sidelines()]
 
     def cancelled(self, token: str) -> None:
         """Let a running processor see that the job of this entry was cancelled."""
