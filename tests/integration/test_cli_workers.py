@@ -251,6 +251,37 @@ def test_a_frozen_worker_is_said_not_to_answer_and_does_not_do_it_later(
         assert rows(run)[id_of(frozen)]["state"] != "quiet"
 
 
+def test_a_worker_whose_loop_hangs_is_listed_and_answers_after_others_have_its_jobs(
+    run: Run, redis_url: str, here: Path, client: Client
+) -> None:
+    soon = {"MICROBATCH_LOOP_STALL_LIMIT_S": "0.5", "MICROBATCH_HEARTBEAT_LIMIT_S": "1"}
+    with working(redis_url, here, "hogs", **soon) as hung, working(redis_url, here, "hogs", **soon) as other:
+        job = begin(client, here, "hogs")
+        culprit = job.status().worker
+        # The job hangs whoever runs it, so both get stuck, one after the other; one of them is taken over.
+        until(lambda: rows(run).get(culprit, {}).get("state") == "stuck", "the state of who was taken over")
+        (reply,) = replies(run, "dump", "--worker", culprit)
+        assert "in hold" in reply["value"]["stacks"]
+        assert culprit in {id_of(hung), id_of(other)}
+        (here / "go").touch()
+        until(lambda: rows(run).get(culprit, {}).get("state") in {"idle", "watching"}, "its return")
+        assert job.result(timeout_s=LIMIT_S) == "x"
+
+
+def test_a_worker_that_died_is_listed_as_lost_and_told_only_by_name(
+    run: Run, redis_url: str, here: Path
+) -> None:
+    soon = {"MICROBATCH_HEARTBEAT_LIMIT_S": "1"}
+    with working(redis_url, here, **soon) as dead, working(redis_url, here, **soon) as lively:
+        dead.tell(signal.SIGKILL)
+        until(lambda: rows(run).get(id_of(dead), {}).get("state") == "lost", "the dead one in the list")
+        (reply,) = replies(run, "ping", "--all")
+        assert reply["worker"] == id_of(lively)
+        late = replies(run, "ping", "--worker", id_of(dead), "--timeout-s", "0.1", code=4)
+        assert late[0]["status"] == "unanswered"
+        assert run("list")[1].count("lost") == 1
+
+
 def test_some_are_addressed_by_label_and_others_hear_nothing(run: Run, redis_url: str, here: Path) -> None:
     with (
         working(redis_url, here, "held", "--label", "gpu") as one,

@@ -98,6 +98,11 @@ class QueueKeys:
         return f"{self.prefix}about"
 
     @property
+    def lost(self) -> str:
+        """Workers whose jobs were taken over lately."""
+        return f"{self.prefix}lost"
+
+    @property
     def idle(self) -> str:
         """Idle workers by last look."""
         return f"{self.prefix}idle"

@@ -78,6 +78,7 @@ class Crew:
         ids: Iterable[str] = (),
         labels: Iterable[str] = (),
         heartbeat_limit_s: float = HEARTBEAT_LIMIT_S,
+        with_lost: bool = False,
     ) -> list[WorkerRow]:
         """Who is there, by id.
 
@@ -85,6 +86,8 @@ class Crew:
             ids: These and no others; none: all.
             labels: Those that have each of these labels.
             heartbeat_limit_s: After which silence a worker counts as `silent`.
+            with_lost: Also those whose jobs were taken over in the last ten minutes, and of which nothing has
+                been heard since; those that `ids` names are told in any case.
 
         Raises:
             WorkerNotFound: One of `ids` is not there, or nobody has these labels.
@@ -100,6 +103,7 @@ class Crew:
         for worker in wanted:
             if worker not in here:
                 raise WorkerNotFound(f"no worker {worker!r}")
+        rows = [row for row in rows if with_lost or row.state != "lost" or row.worker in wanted]
         chosen = [row for row in rows if (not wanted or row.worker in wanted) and marks <= set(row.labels)]
         if marks and not chosen:
             raise WorkerNotFound(f"no worker has the label {' and '.join(sorted(marks))}")

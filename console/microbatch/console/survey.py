@@ -22,6 +22,8 @@ __all__ = ["ErrorRow", "QueueRow", "Survey", "WorkerRow", "queue_row", "surveyed
 WINDOW_S = 10.0
 MOST_BATCHES = 1_000
 P95 = 0.95
+GONE = ("stuck", "lost")
+"""What a worker does whose jobs were taken over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class WorkerRow:
 
     Attributes:
         state: `working`, `watching`, `idle`, `silent` (it may be dead), `quiet`, `leaving`, `stuck` (only a
-            restart helps), or `aside`: it takes no work just now.
+            restart helps), `lost` (its jobs were taken over lately), or `aside`: it takes no work just now.
         concurrency: How many batches it runs at a time, all queues together; None: it does not say.
         version: Of microbatch; empty: it does not say.
     """
@@ -132,10 +134,14 @@ def _worker_row(queues: list[str], sights: list[WorkerSight], heartbeat_limit_s:
     state = next((each for each in ("watching", "idle") if each in seen), "aside")
     state = "working" if batches else state
     state = newest.facts.state or state
+    if newest.silent_s > heartbeat_limit_s:
+        state = "silent"
+    if newest.doing in GONE:
+        state = newest.doing
     return WorkerRow(
         worker=newest.worker,
         queues=queues,
-        state="silent" if newest.silent_s > heartbeat_limit_s else state,
+        state=state,
         batches=batches,
         jobs=sum(sight.jobs for sight in sights),
         silent_s=newest.silent_s,

@@ -37,7 +37,7 @@ _NAMES = {"QUEUE": 1, "WORKER": 1, "QUEUES": 1, "JOB": 1, "ERROR": 2}
 """Columns that may be cut, and how they share what the others leave."""
 
 _WORDS = ("STATE", "AT")
-_STYLES = {"silent": "red", "aside": "yellow", "working": "green"}
+_STYLES = {"silent": "red", "stuck": "red", "lost": "red", "aside": "yellow", "working": "green"}
 
 Cell = tuple[str, str]
 """What is in a cell, and its style."""
@@ -75,7 +75,8 @@ def _headline(survey: Survey, console: Console, seen_at: datetime, trouble: str)
         return _line(f"as of {moment}: {escaped(trouble)}", "bold red", console)
     silent = sum(row.state == "silent" for row in survey.workers)
     alarm = f" ({silent} silent)" if silent else ""
-    said = f"{moment}  queues: {len(survey.queues)}  workers: {len(survey.workers)}{alarm}"
+    here = sum(row.state != "lost" for row in survey.workers)
+    said = f"{moment}  queues: {len(survey.queues)}  workers: {here}{alarm}"
     return _line(said, "bold red" if silent else "bold", console)
 
 

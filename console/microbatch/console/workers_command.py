@@ -114,7 +114,7 @@ def _values(name: str, words: list[str]) -> dict[str, str]:
     return values
 
 
-async def _chosen(admin: Admin, arguments: argparse.Namespace) -> list[WorkerRow]:
+async def _chosen(admin: Admin, arguments: argparse.Namespace, *, with_lost: bool = False) -> list[WorkerRow]:
     from difflib import get_close_matches
 
     from microbatch.common.settings import WorkerSettings
@@ -126,7 +126,9 @@ async def _chosen(admin: Admin, arguments: argparse.Namespace) -> list[WorkerRow
     limit_s = WorkerSettings.from_command_line(connection_options(arguments)).heartbeat_limit_s
     crew, ids = admin.crew(arguments.queue), arguments.worker or ()
     try:
-        return await crew.workers(ids=ids, labels=arguments.label or (), heartbeat_limit_s=limit_s)
+        return await crew.workers(
+            ids=ids, labels=arguments.label or (), heartbeat_limit_s=limit_s, with_lost=with_lost
+        )
     except WorkerNotFound as error:
         there = [row.worker for row in await crew.workers(heartbeat_limit_s=limit_s)]
         close = get_close_matches(ids[0], there, n=1) if ids else []
@@ -138,7 +140,7 @@ async def _list(arguments: argparse.Namespace) -> int:
     from microbatch.console.connecting import connected_admin
 
     async with connected_admin(arguments) as admin:
-        rows = await _chosen(admin, arguments)
+        rows = await _chosen(admin, arguments, with_lost=True)
     if arguments.json:
         print_json([_plain(row) for row in rows])
     elif rows:

@@ -26,6 +26,8 @@ class WorkerSight:
         batches: Batches that it holds.
         jobs: Jobs in them.
         doing: `idle`, `watching` (it waits for a batch to fill), or empty: it works, or takes no work.
+            `stuck`, `lost`: its jobs were taken over within the last ten minutes, and it still asks for
+            orders, or not.
         facts: What it says about itself.
     """
 

@@ -25,7 +25,7 @@ local DEAD_PER_LOOK = 8
 
 local aside = ARGV[5] == '1' and set_foreign_aside() or {}
 redis.call('ZREMRANGEBYSCORE', Q .. 'idle', '-inf', int(now_ms - 3000))
-redis.call('ZADD', Q .. 'workers', int(now_ms), worker)
+if redis.call('ZADD', Q .. 'workers', int(now_ms), worker) == 1 then redis.pcall('HDEL', Q .. 'lost', worker) end
 -- Who left and was forgotten says nothing any more; whoever lives says it again with the next beat.
 if ARGV[5] == '1' and redis.call('HLEN', Q .. 'about') > redis.call('ZCARD', Q .. 'workers') then
   redis.call('DEL', Q .. 'about')

@@ -17,7 +17,7 @@ for i = 4, #ARGV do
   local answered = redis.pcall('HGET', Q .. 'acks:' .. id, worker)
   if type(answered) == 'string' then
     codes[#codes + 1] = 1
-  elseif not known or (type(known) == 'table' and known.err) then
+  elseif type(known) ~= 'string' and type(redis.pcall('HGET', Q .. 'lost', worker)) ~= 'string' then
     codes[#codes + 1] = 0
   elseif order_count(key) >= MOST_ORDERS and not redis.call('HGET', key, id) then
     codes[#codes + 1] = -1

@@ -33,8 +33,9 @@ if redis.call('EXISTS', LANES) == 1 then
     end
   end
 end
-if leaving and held == 0 then redis.call('DEL', Q .. 'batches:' .. worker) end
+if leaving then redis.pcall('HDEL', Q .. 'lost', worker) end
 if leaving and held == 0 then
+  redis.call('DEL', Q .. 'batches:' .. worker)
   redis.call('ZREM', Q .. 'workers', worker)
   redis.pcall('HDEL', Q .. 'about', worker)
 end

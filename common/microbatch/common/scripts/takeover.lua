@@ -19,6 +19,7 @@
 -- @include move
 -- @include dead
 -- @include crash
+-- @include lost
 local dead, limit_ms, max_crashes = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local lost_error, default_ttl_ms, dead_max_length = ARGV[5], ARGV[6], ARGV[7]
 local CHUNK = 256
@@ -78,7 +79,9 @@ end
 tidy_left_lanes(dead)
 if left == 0 then
   redis.call('ZREM', Q .. 'workers', dead)
+  local about = redis.pcall('HGET', Q .. 'about', dead)
   redis.pcall('HDEL', Q .. 'about', dead)
+  if beat_ms then note_lost(dead, tonumber(beat_ms), type(about) == 'string' and about or '') end
   for _, lane in ipairs({'main', 'front', 'solo'}) do
     -- Deleting a consumer discards what it still holds: by now that is nothing.
     redis.pcall('XGROUP', 'DELCONSUMER', lane_key(lane), GROUP, dead)

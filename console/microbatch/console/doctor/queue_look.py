@@ -27,6 +27,7 @@ TYPES: Final = {
     "settings": "hash",
     "workers": "zset",
     "idle": "zset",
+    "lost": "hash",
     "watcher": "string",
     "tombstones": "set",
     "scheduled": "zset",

@@ -6,7 +6,7 @@ local OURS = {
   ['recent'] = 'stream',
   ['workers'] = 'zset', ['idle'] = 'zset', ['scheduled'] = 'zset', ['tombstones'] = 'set',
   ['schedules'] = 'zset', ['settings'] = 'hash', ['unique'] = 'hash', ['watchers'] = 'hash', ['listeners'] = 'hash', ['counters'] = 'hash',
-  ['gate'] = 'hash', ['about'] = 'hash',
+  ['gate'] = 'hash', ['about'] = 'hash', ['lost'] = 'hash',
   ['watcher'] = 'string',
   ['lanes'] = 'zset', ['forming'] = 'zset', ['held'] = 'zset', ['ageing'] = 'zset', ['aged'] = 'zset',
   ['ranks'] = 'zset', ['ready:aged'] = 'zset', ['side'] = 'hash', ['limits'] = 'hash',
