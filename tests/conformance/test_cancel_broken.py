@@ -45,7 +45,8 @@ async def test_one_broken_key_keeps_no_other_job_from_being_cancelled(bench: Ben
     await bench.raw.delete(bench.keys.prefix + name)
     await bench.raw.set(bench.keys.prefix + name, "foreign")
     before = {local: await _stored(bench, local) for local in JOBS}
-    told = dict(zip(JOBS, await bench.run(cancel_all(bench.keys, JOBS, ttl_ms=TTL_MS)), strict=True))
+    states = await bench.run(cancel_all(bench.keys, JOBS, ttl_ms=TTL_MS))
+    told = dict(zip(JOBS, states, strict=True))
     assert set(told.values()) <= {"cancelled", "foreign"}
     for local, answer in told.items():
         if answer == "cancelled":
