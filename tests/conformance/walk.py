@@ -58,6 +58,14 @@ class Walk(RuleBasedStateMachine):
     def waiting(self) -> set[str]:
         return {local for local, job in self.jobs.items() if job.waits}
 
+    def kept_back(self, _waiting: set[str]) -> set[str]:
+        """Those of the waiting jobs that limits keep back."""
+        return set()
+
+    def may_go(self, _key: str) -> bool:
+        """Whether the rates of the queue (empty), or of a batch key, let a job go."""
+        return True
+
     def movable(self, batch: ModelBatch) -> set[str]:
         """The jobs that leave with the batch when it is handed back or taken over."""
         return {

@@ -99,13 +99,15 @@ class DailySteps(Walk):
         promoted = {local for local, job_ in self.jobs.items() if job_.state == "scheduled" and job_.due}
         self.requeued(promoted, to="home")
         waiting = self.waiting()
+        if not isinstance(reply, Claimed):  # what limits keep back may wait on
+            waiting -= self.kept_back(waiting)
         lanes = {self.jobs[local].token.partition(":")[0] for local in waiting}
         if not isinstance(reply, Claimed):
             assert not any(lane.startswith(("front", "solo")) for lane in lanes)
             in_main = [local for local in waiting if self.jobs[local].token.startswith("main:")]
             few = len(in_main) < size or self.look().stale_tombstones
             assert not waiting or (not due and few)
-            assert isinstance(reply, Idle) or waiting
+            assert isinstance(reply, Idle) or self.waiting() or not self.may_go("")
             assert isinstance(reply, Idle | Watch)
             return
         entries = reply.entries

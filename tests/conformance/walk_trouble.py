@@ -46,9 +46,11 @@ class TroubleSteps(DailySteps):
         self.raw.zadd(KEYS.workers, {dead: 1})
         moved: set[str] = set()
         failed: set[str] = set()
-        for batch in self.batches.values():
-            if batch.worker == dead and batch.held:
-                leaving = self.movable(batch) - moved - failed  # a lost group gave it out twice
+        # In the order in which the server lists them: a lost group may have given a job out twice.
+        for name in self.raw.hkeys(KEYS.batches(dead)):
+            batch = self.batches[name.decode()]
+            if batch.held:
+                leaving = self.movable(batch) - moved - failed
                 batch.held = False
                 for local in leaving if batch.alone else ():
                     self.jobs[local].crashes += 1
