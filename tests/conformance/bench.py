@@ -136,6 +136,7 @@ class Bench:
         max_bytes: int = 1 << 24,
         hold: Hold | None = None,
         terms: BatchTerms | None = None,
+        spare: bool = False,
     ) -> ClaimReply:
         return await self.run(
             claim(
@@ -145,6 +146,7 @@ class Bench:
                 max_batch_size=size,
                 max_wait_ms=wait_ms,
                 max_batch_bytes=max_bytes,
+                is_spare=spare,
                 hold=hold,
                 terms=terms or BatchTerms(),
             )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tests.conformance.bench import LONG_MS, Bench
+import pytest
+from tests.conformance.bench import LONG_MS, OK, Bench
 
-from microbatch.common.scripts import Claimed, Idle, Watch
+from microbatch.common.scripts import Claimed, Idle, JobOptions, NewJob, Watch
 
 
 async def _be_idle(bench: Bench, *workers: str) -> None:
@@ -150,6 +151,52 @@ async def test_a_claim_that_takes_all_wakes_nobody(bench: Bench) -> None:
     await bench.take("b2", "w2")
     assert await bench.watcher() is None
     assert await bench.idle() == ["w1"]
+
+
+async def test_who_takes_the_last_jobs_and_has_a_slot_to_spare_is_idle_by_the_same_call(bench: Bench) -> None:
+    await bench.submit("a", "b")
+    reply = await bench.claim("b1", spare=True)
+    assert isinstance(reply, Claimed)
+    assert (len(reply.entries), reply.is_last) == (2, True)
+    assert await bench.idle() == ["w1"]
+    await bench.submit("c")
+    assert await bench.watcher() == "0 w1"
+    assert await bench.idle() == []
+
+
+async def test_who_takes_the_last_jobs_into_its_last_slot_is_not_idle(bench: Bench) -> None:
+    await bench.submit("a")
+    reply = await bench.claim("b1")
+    assert isinstance(reply, Claimed)
+    assert not reply.is_last
+    assert await bench.idle() == []
+
+
+@pytest.mark.parametrize("what", ["more than it takes", "something scheduled", "a handed back job"])
+async def test_who_leaves_something_claims_again_before_it_is_idle(bench: Bench, what: str) -> None:
+    await bench.submit("a")
+    if what == "more than it takes":
+        await bench.submit("b")
+    elif what == "something scheduled":
+        await bench.submit(NewJob("later", b"", OK, JobOptions(delay_ms=60_000).encoded()))
+    else:
+        await bench.take("b0", "w2")
+        await bench.submit("b")
+        await bench.release("b0", "w2")
+    reply = await bench.claim("b1", size=1, spare=True)
+    assert isinstance(reply, Claimed)
+    assert not reply.is_last
+    assert await bench.idle() == []
+
+
+async def test_a_repeated_claim_does_not_say_that_it_was_the_last(bench: Bench) -> None:
+    await bench.submit("a")
+    first = await bench.claim("b1", spare=True)
+    await bench.submit("b")
+    again = await bench.claim("b1", spare=True)
+    assert isinstance(first, Claimed)
+    assert isinstance(again, Claimed)
+    assert ([entry.local for entry in again.entries], first.is_last, again.is_last) == (["a"], True, False)
 
 
 async def test_a_burst_reaches_all_idle_workers_one_by_one(bench: Bench) -> None:

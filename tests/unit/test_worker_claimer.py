@@ -30,6 +30,7 @@ class ScriptedRedis:
         self.answers: list[Any] = []
         self.forever: Any = Idle()
         self.claims: list[str] = []
+        self.spares: list[bool] = []  # whether the claims said that there was another slot
         self.asides = 0
 
     async def run(self, call: Any) -> Any:
@@ -38,6 +39,7 @@ class ScriptedRedis:
             self.asides += 1
             return 0
         self.claims.append(call.args[1])
+        self.spares.append(call.args[5] == "1")
         answer = self.answers.pop(0) if self.answers else self.forever
         if callable(answer):
             answer = answer()
@@ -85,10 +87,10 @@ async def loop(redis: ScriptedRedis) -> AsyncIterator[Loop]:
     await made.leave()
 
 
-def a_batch(*, newer: bool = False) -> Claimed:
+def a_batch(*, newer: bool = False, last: bool = False) -> Claimed:
     entry = make_entry("a")
     entry.newer = newer
-    return Claimed("size", 1, [entry], 1)
+    return Claimed("size", 1, [entry], 1, last)
 
 
 async def test_without_a_free_slot_nothing_is_claimed(loop: Loop, redis: ScriptedRedis) -> None:
@@ -190,6 +192,40 @@ async def test_an_idle_claimer_sleeps_until_the_bell_rings(loop: Loop, redis: Sc
     loop.bell.ring()
 
     await until(lambda: len(redis.claims) == claims + 1, 2)
+
+
+async def test_after_the_last_batch_a_claimer_with_a_slot_to_spare_sleeps_without_another_claim(
+    redis: ScriptedRedis,
+) -> None:
+    redis.answers = [a_batch(last=True)]
+    loop = Loop(redis, slots=2)
+    loop.start()
+    await until(lambda: loop.begun and loop.claimer.is_idle, 2)
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert redis.spares == [True]
+
+    loop.bell.ring()
+
+    await until(lambda: len(redis.claims) == 2, 2)
+    assert redis.spares == [True, False], "one slot was left"
+    await loop.leave()
+    assert redis.asides == 1
+
+
+async def test_while_a_batch_is_held_for_newer_workers_no_claim_has_a_slot_to_spare(
+    redis: ScriptedRedis,
+) -> None:
+    redis.answers = [a_batch(newer=True)]
+    loop = Loop(redis, slots=3)
+    loop.start()
+    await until(lambda: loop.begun and loop.claimer.is_idle, 2)
+
+    loop.ledger.park(loop.begun[0])
+
+    await until(lambda: len(redis.claims) >= 3, 2)
+    assert redis.spares[-1] is False
+    await loop.leave()
 
 
 async def test_a_watcher_looks_again_when_its_time_has_come_without_any_bell(

@@ -6,7 +6,7 @@ here does I/O.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from microbatch.common.codec import encode
@@ -35,6 +35,10 @@ class Gate:
     max_payload_bytes: int
     caps: Caps
     seals: Seals | None = None
+    _plain: bytes = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._plain = self.defaults.encoded()
 
     def submitter_for(self, terms: Terms) -> Submitter:
         """Whose flights suit a call: jobs that wait for replicas must not hold the others up."""
@@ -48,7 +52,7 @@ class Gate:
         """
         said = terms.options
         if said is None:
-            return self.defaults.encoded()
+            return self._plain
         if not said.ttl_ms:
             said = said._replace(ttl_ms=self.defaults.ttl_ms)
         return self.caps.applied(said).encoded()

@@ -110,6 +110,8 @@ class Terms(NamedTuple):
 
 DEFAULT_TERMS = Terms()
 _KNOWN = frozenset(SubmitOptions.__annotations__)
+_OF_THE_CALL = frozenset({"on_full", "timeout_s", "durability"})
+"""Said about the call: the job remains a plain one."""
 
 
 def terms_of(options: SubmitOptions, *, max_headers_bytes: int) -> Terms:
@@ -131,6 +133,9 @@ def terms_of(options: SubmitOptions, *, max_headers_bytes: int) -> Terms:
     durability = options.get("durability", "fast")
     if durability not in ("fast", "replicated"):
         raise ValueError(f"durability is 'fast' or 'replicated', not {durability!r}")
+    terms = Terms(on_full == "wait", options.get("timeout_s"), None, durability == "replicated")
+    if _OF_THE_CALL.issuperset(options):
+        return terms
     headers = _headers(options)
     travelling = JobOptions(
         headers=encode(headers, limit_bytes=max_headers_bytes) if headers else b"",
@@ -145,8 +150,7 @@ def terms_of(options: SubmitOptions, *, max_headers_bytes: int) -> Terms:
         unique_for_ms=_ms("unique_for_s", options.get("unique_for_s")),
         unique=_unique(options),
     )
-    wanted = None if travelling == JobOptions() else travelling
-    return Terms(on_full == "wait", options.get("timeout_s"), wanted, durability == "replicated")
+    return terms if travelling == JobOptions() else terms._replace(options=travelling)
 
 
 def ttl_ms_of(ttl_s: float | None) -> str:

@@ -185,7 +185,7 @@ class Submitter:
         """One call; once its callers have given up, the server will not execute it any more."""
         await self.clock.refresh()
         for parcel in parcels:
-            if parcel.ends_s is not None:
+            if parcel.ends_s is not None and parcel.ends_s < ends_s:  # else what holds for all is stricter
                 not_after_ms = self.clock.at_ms(parcel.ends_s)
                 for job in parcel.jobs:
                     job.not_after_ms = not_after_ms

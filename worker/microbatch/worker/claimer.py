@@ -34,6 +34,7 @@ log = logging.getLogger("microbatch.worker")
 MAX_BATCH_BYTES = 16 << 20
 NEWER_PAUSE_S = 1.0
 REFUSED_PAUSE_S = 1.0
+IDLE = Idle()
 HEAD_START = 4  # turns of the loop: to decode, to process what needs no waiting, and to send the outcomes
 
 
@@ -142,18 +143,22 @@ class Claimer:
         reply = await self._connection.run(self._claim(batch_id))
         self.asking_since_s = None
         self._failures = 0
-        self._is_listed = not isinstance(reply, Claimed)
         if isinstance(reply, Claimed):
+            self._is_listed = reply.is_last
             self._batch_id = new_batch_id()
             is_one_more = self._ledger.has_parked and any(entry.newer for entry in reply.entries)
             self._pacing.claimed(batch_id, reply)
             self._on_batch(batch_id, reply)
+            if reply.is_last:
+                await self._sleep(IDLE)
+                return
             if reply.reason != "size":
                 for _ in range(HEAD_START):  # what the batch can do at once goes before the next claim
                     await asyncio.sleep(0)
             if is_one_more:  # many for newer workers: what is held for them must not grow
                 await asyncio.sleep(NEWER_PAUSE_S)
             return
+        self._is_listed = True
         self._ledger.expect(None)
         if isinstance(reply, Idle):
             self._pacing.idle()
@@ -185,6 +190,7 @@ class Claimer:
             max_batch_size=size,
             max_wait_ms=wait_ms,
             max_batch_bytes=MAX_BATCH_BYTES,
+            is_spare=self._ledger.free_slots > 1 and not self._ledger.has_parked,
             terms=terms.batch,
             hold=terms.hold and Hold(min(terms.hold.fill, size), terms.hold.hold_ms),
         )

@@ -13,7 +13,8 @@ import contextlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
 __all__ = ["Isolation"]
 
@@ -26,6 +27,7 @@ class Isolation:
         self._wanting = 0
         self._turn = asyncio.Lock()
         self._changed = asyncio.Condition()
+        self._company = _Company(self._enter, self._leave)
         self._on_open: list[Callable[[], None]] = []
 
     @property
@@ -37,19 +39,9 @@ class Isolation:
         """Call this whenever the last suspect has run."""
         self._on_open.append(callback)
 
-    @contextlib.asynccontextmanager
-    async def together(self) -> AsyncIterator[None]:
+    def together(self) -> AbstractAsyncContextManager[None]:
         """Run beside others."""
-        if self._wanting:
-            async with self._changed:
-                await self._changed.wait_for(lambda: not self._wanting)
-        self._together += 1
-        try:
-            yield
-        finally:
-            self._together -= 1
-            if self._wanting:
-                await self._tell()
+        return self._company
 
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
@@ -67,6 +59,30 @@ class Isolation:
                     callback()
             await self._tell()
 
+    async def _enter(self) -> None:
+        if self._wanting:
+            async with self._changed:
+                await self._changed.wait_for(lambda: not self._wanting)
+        self._together += 1
+
+    async def _leave(self) -> None:
+        self._together -= 1
+        if self._wanting:
+            await self._tell()
+
     async def _tell(self) -> None:
         async with self._changed:
             self._changed.notify_all()
+
+
+class _Company:
+    """Those that run together: every batch enters and leaves, so nothing is made for it."""
+
+    def __init__(self, enter: Callable[[], Awaitable[None]], leave: Callable[[], Awaitable[None]]) -> None:
+        self._enter, self._leave = enter, leave
+
+    async def __aenter__(self) -> None:
+        await self._enter()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._leave()

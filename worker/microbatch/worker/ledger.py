@@ -46,8 +46,13 @@ class Ledger:
     @property
     def has_free_slot(self) -> bool:
         """Whether another batch may be claimed."""
+        return self.free_slots > 0
+
+    @property
+    def free_slots(self) -> int:
+        """How many batches may be claimed."""
         slots = self.slots if self._most is None else min(self.slots, self._most())
-        return self.running < slots and not self._isolation.is_wanted
+        return 0 if self._isolation.is_wanted else max(0, slots - self.running)
 
     @property
     def running(self) -> int:

@@ -55,6 +55,8 @@ class LocalExecutor:
         self._settings = settings
         self._on_stuck = on_stuck
         self._fitting = fitting_of(processor)
+        # Looking at the function costs more than all else that a small batch needs here.
+        self._is_async, self._is_stream = processor.is_async, processor.is_stream
         self._threads = SlotThreads(f"microbatch-{processor.queue}", settings.concurrency)
 
     async def setup(self) -> None:
@@ -76,12 +78,12 @@ class LocalExecutor:
             return await self._execute(batch, entries, settle)
         fit = self._fitting.fit(batch, entries)
         run = await self._execute(fit.batch, fit.entries, settle) if fit.entries else Run([], "clean")
-        if self._processor.is_stream:
+        if self._is_stream:
             return Run([*fit.failed.values(), *run.outcomes], run.ending)
         return Run(fit.merged(run.outcomes), run.ending)
 
     async def _execute(self, batch: Batch[Any], entries: Sequence[Entry], settle: Settle | None) -> Run:
-        if self._processor.is_stream:
+        if self._is_stream:
             return await self._stream(batch, entries, settle)
 
         async def answered() -> list[Outcome]:
@@ -98,7 +100,7 @@ class LocalExecutor:
     async def _stream(self, batch: Batch[Any], entries: Sequence[Entry], settle: Settle | None) -> Run:
         async with Pump(settle) as pump:
             stream = ResultStream(entries, pump, self._settings.max_result_bytes)
-            run_through = stream.follow if self._processor.is_async else stream.walk
+            run_through = stream.follow if self._is_async else stream.walk
 
             async def answered() -> list[Outcome]:
                 await self._answer(partial(run_through, self._processor.process), batch)
@@ -154,7 +156,7 @@ class LocalExecutor:
         self._threads.stop()
 
     async def _answer(self, process: Callable[[Batch[Any]], Any], batch: Batch[Any]) -> Any:
-        if self._processor.is_async:
+        if self._is_async:
             return await self._on_loop(process(batch))
         limit = asyncio.timeout(self._settings.batch_timeout_s)
         try:
@@ -170,18 +172,22 @@ class LocalExecutor:
     async def _on_loop(self, answer: Awaitable[Any]) -> Any:
         # A task of its own: a processor that raises CancelledError or SystemExit, or cancels itself, must not
         # take the loop's own signals' meaning.
-        task = asyncio.ensure_future(_guarded(answer))
+        ended = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(_guarded(answer, ended))
         try:
-            await asyncio.wait((task,), timeout=self._settings.batch_timeout_s)
-            if not task.done():
-                task.cancel()
-                await asyncio.wait((task,), timeout=CANCEL_GRACE_S)
-                raise self._lost(is_stuck=not task.done())
+            if self._settings.batch_timeout_s is None:
+                kind, value = await ended
+            else:
+                await asyncio.wait((ended,), timeout=self._settings.batch_timeout_s)
+                if not ended.done():
+                    task.cancel()
+                    await asyncio.wait((task,), timeout=CANCEL_GRACE_S)
+                    raise self._lost(is_stuck=not task.done())
+                kind, value = ended.result()
         except asyncio.CancelledError:  # ours: the batch was handed back
             task.cancel()
             await asyncio.wait((task,))
             raise
-        kind, value = ("raised", asyncio.CancelledError()) if task.cancelled() else task.result()
         if kind == "raised":
             raise value if isinstance(value, Exception) else ProcessorExit(value)
         return value
@@ -201,8 +207,13 @@ class LocalExecutor:
             await self._threads.call(hook)
 
 
-async def _guarded(answer: Awaitable[Any]) -> tuple[str, Any]:
+async def _guarded(answer: Awaitable[Any], ended: asyncio.Future[tuple[str, Any]]) -> None:
+    task = asyncio.current_task()
     try:
-        return "answered", await answer
+        said: tuple[str, Any] = ("answered", await answer)
+        if task is not None and task.cancelling():  # it cancelled itself, and never waited since
+            said = ("raised", asyncio.CancelledError())
     except BaseException as error:  # noqa: BLE001 - see _on_loop
-        return "raised", error
+        said = ("raised", error)
+    if not ended.done():  # the batch was handed back, and nobody waits
+        ended.set_result(said)

@@ -1,10 +1,12 @@
 -- claim: take one batch for a free slot, or say how long to wait for one.
 --
 -- Keys:    the queue's prefix
--- Args:    worker, batch id, max_batch_size, max_wait_us, max_batch_bytes, terms, fill, hold_us
+-- Args:    worker, batch id, max_batch_size, max_wait_us, max_batch_bytes, spare, terms, fill, hold_us
+--          spare: '1' where this worker has a further free slot, for which it would claim next; else ''
 --          terms: '' or words name=number: starvation_ms (30000 where absent); bytes and cost, the budgets of a batch
 --          fill, hold_us (absent: max_batch_size, no end): due when as many wait, at the end, or while others idle
 -- Returns: {'batch', reason, claimed_ms, lane, plain, others, lane, plain, others ...}
+--          {'last', reason ...}: the same; nothing else waits, and for its further slot this worker is idle now
 --          plain: flat, in short: entry id, local id, client, payload, entry id ...; plain jobs on their first run
 --          others: {entry id, fields} as XRANGE gives it; the first entry that is no such job, and all behind it
 --          {'watch', wait_us}  nothing is due: this worker waits for the batch to fill, and looks again then
@@ -18,8 +20,8 @@
 -- @include idle
 local worker, batch = ARGV[1], ARGV[2]
 local max_size, max_wait_us, max_bytes = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local terms_said = ARGV[6] or ''
-local fill, hold_us = tonumber(ARGV[7] or max_size), ARGV[8] and tonumber(ARGV[8])
+local is_spare, terms_said = ARGV[6] == '1', ARGV[7] or ''
+local fill, hold_us = tonumber(ARGV[8] or max_size), ARGV[9] and tonumber(ARGV[9])
 local batches = Q .. 'batches:' .. worker
 local LOOK_US = 1000000
 local AHEAD_US = 5000  -- what this very call promotes may get an id after its `now`
@@ -59,7 +61,12 @@ local function close_main()
     reason = 'budget'
   end
   close_batch(reason)
-  if not exhausted or rare then wake_for_the_rest() end
+  if not exhausted or rare then
+    wake_for_the_rest()
+  elseif is_spare then
+    redis.call('ZADD', Q .. 'idle', int(now_ms), worker)
+    answer[1] = 'last'
+  end
   return answer
 end
 

@@ -45,12 +45,21 @@ DEFAULT_TERMS = BatchTerms()
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A batch that this worker holds now. `claimed_ms` is Redis's time, `most` what was asked for."""
+    """A batch that this worker holds now.
+
+    Attributes:
+        reason: Why it was closed.
+        claimed_ms: When, by Redis's clock.
+        entries: Its jobs.
+        most: How many were asked for.
+        is_last: Whether nothing else waits, and Redis knows this worker as idle for its further slot.
+    """
 
     reason: str
     claimed_ms: int
     entries: list[Entry]
     most: int
+    is_last: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +94,13 @@ def claim(  # noqa: PLR0913 - what the script takes
     max_batch_size: int,
     max_wait_ms: float,
     max_batch_bytes: int,
+    is_spare: bool = False,
     terms: BatchTerms = DEFAULT_TERMS,
     hold: Hold | None = None,
 ) -> Call[ClaimReply]:
-    """Take one batch for a free slot, or learn how long to wait for one."""
-    args: list[Arg] = [worker, batch, max_batch_size, int(max_wait_ms * 1000), max_batch_bytes]
+    """Take one batch for a free slot, or learn how long to wait; `is_spare`: there is one slot more."""
+    spare = "1" if is_spare else ""
+    args: list[Arg] = [worker, batch, max_batch_size, int(max_wait_ms * 1000), max_batch_bytes, spare]
     said = terms.encoded()
     if said or hold is not None:
         args.append(said)
@@ -109,4 +120,4 @@ def _parse(most: int, reply: Any) -> ClaimReply:
         lane, plain, others = reply[index].decode(), reply[index + 1], reply[index + 2]
         entries += map(parse_plain, repeat(lane), plain[::4], plain[1::4], plain[2::4], plain[3::4])
         entries += [parse_entry(lane, entry_id, fields) for entry_id, fields in others]
-    return Claimed(reply[1].decode(), reply[2], entries, most)
+    return Claimed(reply[1].decode(), reply[2], entries, most, kind == b"last")

@@ -127,6 +127,9 @@ class SubmitReply:
     in_doubt: bool = False
 
 
+_ALL_NEW = SubmitReply(None, 0)
+
+
 def submit(
     keys: QueueKeys,
     client: str,
@@ -148,7 +151,7 @@ def _doubted(reply: SubmitReply) -> SubmitReply:
 
 def _parse(reply: Any) -> SubmitReply:
     if isinstance(reply, int):
-        return SubmitReply(None, 0)
+        return _ALL_NEW
     firsts = {index: code.decode() for index, code in enumerate(reply[1:]) if isinstance(code, bytes)}
     codes = [SubmitCode.TAKEN if isinstance(code, bytes) else SubmitCode(code) for code in reply[1:]]
     return SubmitReply(codes, reply[0], firsts=firsts)
