@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # `held` stays in its batch until the file `go` is there; `stuck` blocks the event loop itself.
 TASKS = """
-import os, sys, time
+import gc, os, sys, time
 from microbatch.worker import BatchProcessor, batch_processor
 
 def hold():
@@ -59,6 +59,14 @@ def hung(values):
 @batch_processor(queue="blocked", max_wait_ms=0, batch_timeout_s=0.2)
 async def blocked(values):
     time.sleep(60)
+
+@batch_processor(queue="frozen")
+def frozen(values):
+    return [gc.get_freeze_count()] * len(values)
+
+@batch_processor(queue="frozen-child", executor="process")
+def frozen_child(values):
+    return [gc.get_freeze_count()] * len(values)
 
 class NoModel(BatchProcessor):
     queue = "model"
@@ -121,6 +129,15 @@ def test_the_command_line_wins_over_the_processor_s_declaration(
     options = ("--max-batch-size", 4, "--max-wait-ms", 10, "--concurrency", 2)
     assert ran("worker", "tasks:sizes", *options, "--burst", redis_url=redis_url, here=here).end() == 0
     assert sorted(job.result(timeout_s=5) for job in jobs) == [2, 2, *[4] * 8]
+
+
+def test_full_collections_need_not_visit_what_a_worker_or_its_child_imported(
+    here: Path, redis_url: str, client: Client
+) -> None:
+    jobs = [client.submit(queue, None) for queue in ("frozen", "frozen-child")]
+    processors = ("tasks:frozen", "tasks:frozen_child")
+    assert ran("worker", *processors, "--burst", redis_url=redis_url, here=here).end() == 0
+    assert all(job.result(timeout_s=5) > 10_000 for job in jobs)
 
 
 def test_a_job_that_is_submitted_while_the_worker_runs_is_answered(

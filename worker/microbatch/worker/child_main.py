@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import ctypes
 import faulthandler
+import gc
 import logging
 import os
 import signal
@@ -96,6 +97,7 @@ async def _serve(line: socket.socket, module: str, name: str) -> None:
             await writer.drain()
             return
         executor = starting
+        gc.freeze()  # what was imported and set up stays: no full collection needs to visit it
         writer.write(frame("ready", ""))
         await _work(processor, executor, reader, writer)
     if executor is not None:
