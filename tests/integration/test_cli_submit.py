@@ -68,6 +68,31 @@ def write_lines(path: Path, *lines: str) -> str:
 # --- one job --------------------------------------------------------------------------------
 
 
+def test_a_job_is_submitted_for_later_and_with_an_end_to_its_patience(run: Run, served: str) -> None:
+    with redis.Redis.from_url(served, decode_responses=True) as server:
+        for words in (("--delay-s", "3600"), ("--run-at", "2999-12-31T09:00+01:00")):
+            code, out, err = run(
+                "submit", "echo", "1", *words, "--expires-in-s", "90000", "--max-attempts", "3"
+            )
+            assert (code, err) == (0, "")
+            record = server.hgetall(f"mb:{{echo}}:job:{out.strip().partition('/')[2]}")
+            assert record["state"] == "scheduled"
+            assert "max_attempts" in record["parked"]
+        assert record["due_ms"] == "32503622400000"
+        server.delete("mb:{echo}:scheduled")
+    code, out, _ = run("submit", "echo", '"soon"', "--delay-s", "0.05", "--wait")
+    assert (code, out) == (0, '"soon"\n')
+    for words, why in (
+        (("--run-at", "tomorrow"), "no moment such as 2030-01-31T09:00"),
+        (("--run-at", "2030-01-31T09:00"), "run_at is a datetime with a time zone"),
+        (("--run-at", "2030-01-31T09:00Z", "--delay-s", "1"), "exclude each other"),
+        (("--max-attempts", "0"), "max_attempts"),
+    ):
+        code, out, err = run("submit", "echo", "1", *words)
+        assert (code, out) == (2, "")
+        assert why in err
+
+
 def test_a_submitted_job_is_told_by_its_id_and_found_again(run: Run) -> None:
     code, out, err = run("submit", "echo", '{"a": [1, null]}')
     assert (code, err) == (0, "")

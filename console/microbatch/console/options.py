@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import argparse
 import math
+from datetime import datetime
 from typing import Any
 
-__all__ = ["add_common_options", "connection_options", "count", "seconds"]
+__all__ = ["add_common_options", "connection_options", "count", "moment", "seconds"]
 
 MOST_SHOWN = 10_000
 
@@ -52,6 +53,18 @@ def seconds(text: str) -> float:
     if not 0 <= value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
     return value
+
+
+def moment(text: str) -> datetime:
+    """Read a moment; `submit` says what it must be.
+
+    Raises:
+        argparse.ArgumentTypeError: It is none.
+    """
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no moment such as 2030-01-31T09:00+01:00") from error
 
 
 def count(text: str) -> int:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from microbatch.console.exits import ExitCode, UsageError, refusal_of
-from microbatch.console.options import seconds
+from microbatch.console.options import moment, seconds
 from microbatch.console.terminal import complain, print_json
 
 if TYPE_CHECKING:
@@ -87,6 +87,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cost", metavar="N", type=int, help="what the job takes, for budgets and limits (default: 1)"
     )
     parser.add_argument("--batch-key", metavar="KEY", help="only jobs of one key share a batch")
+    parser.add_argument("--delay-s", metavar="S", type=seconds, help="not before so many seconds from now")
+    parser.add_argument(
+        "--run-at",
+        metavar="TIME",
+        type=moment,
+        help="not before this moment: ISO 8601 with an offset, such as 2030-01-31T09:00+01:00",
+    )
+    parser.add_argument(
+        "--expires-in-s", metavar="S", type=seconds, help="never begun later than so many seconds from now"
+    )
+    parser.add_argument(
+        "--max-attempts", metavar="N", type=int, help="runs at most, where it fails (default: its worker's)"
+    )
     parser.add_argument(
         "--durability",
         choices=("fast", "replicated"),
@@ -140,6 +153,10 @@ def _options(arguments: argparse.Namespace) -> SubmitOptions:
         "priority": arguments.priority,
         "batch_key": arguments.batch_key,
         "cost": arguments.cost,
+        "delay_s": arguments.delay_s,
+        "run_at": arguments.run_at,
+        "expires_in_s": arguments.expires_in_s,
+        "max_attempts": arguments.max_attempts,
         "durability": arguments.durability,
     }
 
