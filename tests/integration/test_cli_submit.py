@@ -70,9 +70,9 @@ def write_lines(path: Path, *lines: str) -> str:
 
 def test_a_job_is_submitted_for_later_and_with_an_end_to_its_patience(run: Run, served: str) -> None:
     with redis.Redis.from_url(served, decode_responses=True) as server:
-        for words in (("--delay-s", "3600"), ("--run-at", "2999-12-31T09:00+01:00")):
+        for when in (("--delay-s", "3600"), ("--run-at", "2999-12-31T09:00+01:00")):
             code, out, err = run(
-                "submit", "echo", "1", *words, "--expires-in-s", "90000", "--max-attempts", "3"
+                "submit", "echo", "1", *when, "--expires-in-s", "90000", "--max-attempts", "3"
             )
             assert (code, err) == (0, "")
             record = server.hgetall(f"mb:{{echo}}:job:{out.strip().partition('/')[2]}")

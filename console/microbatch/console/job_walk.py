@@ -1,8 +1,8 @@
 """A walk over the jobs of a queue, page by page, wherever they are kept.
 
-Rule: it looks and changes nothing. A page costs at most `MOST_LOOKS` calls, each of which is bounded on the
-server, so that a page may be short although more follows: then it says where that begins. What stays where
-it is from the first page to the last is in one of them.
+Rule: it looks and changes nothing. A page costs at most `MOST_LOOKS` looks, each of a few calls that are
+bounded on the server, so that a page may be short although more follows: then it says where that begins. What
+stays where it is from the first page to the last is in one of them.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ __all__ = ["JobPage", "JobWalk"]
 
 MOST_LOOKS: Final = 64
 LOOK: Final = 256
+KEYS_A_SCAN: Final = 1_024
+"""A scan passes over what is no record, so that it may take larger steps than what reads jobs."""
 LANES_A_LOOK: Final = 64
 _BASIC: Final = ("solo", "front", "main")
 _STATES: Final[dict[Section, tuple[str, ...]]] = {
@@ -197,18 +199,22 @@ class JobWalk:
     async def _look_at_records(self, place: Place) -> _Look:
         sweep = place.sweep or Sweep()
         prefix = self._keys.job("")
-        command = ("SCAN", sweep.cursor, "MATCH", f"{prefix}*", "COUNT", LOOK)
+        command = ("SCAN", sweep.cursor, "MATCH", f"{prefix}*", "COUNT", KEYS_A_SCAN)
         cursor, found = await self._connection.execute(*command, at=prefix)
         until = cursor.decode()
         names = remaining([key[len(prefix) :] for key in found], until, sweep)
         follows = None if until == "0" else Place("records", sweep=Sweep(until))
-        told = await self._connection.run(scripts.job_records(self._keys, names))
-        rows = [
-            (Place("records", sweep=replace(sweep, until=until, name=one.local)), row)
-            for one in told.records
-            if (row := row_of_record(self._keys.queue, one)) is not None
-        ]
-        return _Look(rows, follows, told.now_ms)
+        rows: list[tuple[Place, JobRow]] = []
+        now_ms = 0
+        for start in range(0, len(names), LOOK):
+            told = await self._connection.run(scripts.job_records(self._keys, names[start : start + LOOK]))
+            now_ms = told.now_ms
+            rows += [
+                (Place("records", sweep=replace(sweep, until=until, name=one.local)), row)
+                for one in told.records
+                if (row := row_of_record(self._keys.queue, one)) is not None
+            ]
+        return _Look(rows, follows, now_ms)
 
 
 def _in(token: str, sweep: Sweep, until: str) -> Place:
