@@ -264,6 +264,8 @@ async def test_records_are_told_in_short_and_what_is_none_is_left_out(bench: Ben
     assert (found[b"bad"].error, found[b"bad"].attempt) == (ERROR, b"1")
     assert found[b"good"].batch.startswith(b"b1 ")
     assert (found[b"good"].error, found[b"good"].run) == (b"", b"")
+    some = (await bench.run(job_records(bench.keys, names, {"failed", "queued", "dead"}))).records
+    assert [one.local for one in some] == [b"bad"]
 
 
 async def test_an_entry_is_told_wherever_its_job_stands(bench: Bench) -> None:

@@ -207,7 +207,8 @@ class JobWalk:
         rows: list[tuple[Place, JobRow]] = []
         now_ms = 0
         for start in range(0, len(names), LOOK):
-            told = await self._connection.run(scripts.job_records(self._keys, names[start : start + LOOK]))
+            some = names[start : start + LOOK]
+            told = await self._connection.run(scripts.job_records(self._keys, some, self._wanted.states))
             now_ms = told.now_ms
             rows += [
                 (Place("records", sweep=replace(sweep, until=until, name=one.local)), row)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microbatch.common.scripts.script import Call, load
+from microbatch.common.states import FINAL_STATES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from microbatch.common.keys import QueueKeys
 
@@ -34,9 +35,11 @@ class BriefRecords(NamedTuple):
     records: list[BriefRecord]
 
 
-def job_records(keys: QueueKeys, locals_: Sequence[str | bytes]) -> Call[BriefRecords]:
-    """What the records of those of these jobs that are finished say in short."""
-    return Call(load("job_records"), keys.prefix, tuple(locals_), _parse)
+def job_records(
+    keys: QueueKeys, locals_: Sequence[str | bytes], states: Collection[str] = FINAL_STATES
+) -> Call[BriefRecords]:
+    """What the records of those of these jobs that ended in one of these states say in short."""
+    return Call(load("job_records"), keys.prefix, (" ".join(sorted(states)), *locals_), _parse)
 
 
 def _parse(reply: Any) -> BriefRecords:
