@@ -179,6 +179,7 @@ async def test_after_a_reply_that_cannot_be_read_the_next_claim_has_another_id(
 
     assert redis.claims[0] != redis.claims[1]
     assert redis.claims[0] not in loop.ledger.batch_ids()  # so the heartbeat hands it back
+    assert loop.ledger.is_unseen(redis.claims[0])  # and counts no run
 
 
 async def test_an_idle_claimer_sleeps_until_the_bell_rings(loop: Loop, redis: ScriptedRedis) -> None:

@@ -11,7 +11,7 @@ from tests.chaos.kit import until
 
 from microbatch.worker.bell import Bell
 from microbatch.worker.isolation import Isolation
-from microbatch.worker.ledger import Ledger
+from microbatch.worker.ledger import UNSEEN_KEPT, Ledger
 from microbatch.worker.vitality import BEATS_BEFORE_JUDGING, Vitality, beat_interval_s, pause_s
 
 # --- ledger ---------------------------------------------------------------------------------
@@ -66,6 +66,19 @@ async def test_a_parked_batch_is_held_without_a_slot_until_it_is_struck() -> Non
     ledger.strike("b1")
     assert (ledger.batch_ids(), ledger.has_parked, ledger.running) == ([], False, 0)
     task.cancel()
+
+
+async def test_a_claim_that_is_abandoned_is_held_no_more_and_known_as_unseen_for_a_while() -> None:
+    ledger = Ledger(1, lambda: None, Isolation())
+    ledger.abandon()  # nothing is on its way
+    ledger.expect("b1")
+    ledger.abandon()
+
+    assert (ledger.batch_ids(), ledger.is_unseen("b1"), ledger.is_unseen("b2")) == ([], True, False)
+    for number in range(UNSEEN_KEPT):
+        ledger.expect(f"later {number}")
+        ledger.abandon()
+    assert (ledger.is_unseen("b1"), ledger.is_unseen("later 0")) == (False, True)
 
 
 # --- bell -----------------------------------------------------------------------------------

@@ -135,7 +135,9 @@ LOG_EVENTS: Mapping[str, Event] = {
         "take_over_failed", "queue dead_worker error", "Tried again with the next heartbeat."
     ),
     "queue %s: handed %d orphaned jobs back": _event(
-        "orphans_handed_back", "queue jobs", "A claim whose reply was lost."
+        "orphans_handed_back",
+        "queue jobs",
+        "Its claim's reply was lost, or its results were undone by a failover.",
     ),
     "queue %s: %s%s held something that is not ours; it is now at %s": _event(
         "foreign_key_set_aside", "queue prefix name aside", "Something else writes to our keys."

@@ -120,7 +120,7 @@ class Claimer:
                 # worker that looks alive and takes nothing. The heartbeat hands the old batch back.
                 log.exception("queue %s: the claim loop broke", self._keys.queue)
                 self._batch_id = new_batch_id()
-                self._ledger.expect(None)
+                self._ledger.abandon()
                 await self._fail(error)
 
     async def _turn(self) -> None:

@@ -2,14 +2,14 @@
 
 Rule: it has its own connection and needs neither the loop nor the processor, so that a long or blocking
 batch never looks dead; but it falls silent when the loop has been stuck for too long, and then only asks for
-orders. Whoever is alive takes over whoever is not: there is no leader. It never touches a batch that the loop
-runs.
+orders. Whoever is alive takes over whoever is not: there is no leader.
+
+It moves no job: the rescuer does.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 import threading
@@ -17,16 +17,9 @@ import time
 from typing import TYPE_CHECKING
 
 from microbatch.common.errors import AuthenticationFailed, ConnectionFailed, MicrobatchError
-from microbatch.common.scripts import (
-    CrashTerms,
-    acknowledge,
-    heartbeat,
-    orders,
-    release,
-    step_aside,
-    takeover,
-)
+from microbatch.common.scripts import acknowledge, heartbeat, orders
 from microbatch.worker.observer import NO_OBSERVER, Observer
+from microbatch.worker.rescuer import Rescuer
 from microbatch.worker.vitality import Vitality, beat_interval_s, pause_s
 
 if TYPE_CHECKING:
@@ -79,6 +72,7 @@ class Heartbeat:
         self._rounds = 0
         self._doubtful: set[str] = set()
         self._limit_ms = round(settings.heartbeat_limit_s * 1000)
+        self._rescuer = Rescuer(connection, worker_id, settings, observer)
         self._vitality = Vitality(settings.loop_stall_limit_s, settings.heartbeat_limit_s, time.monotonic())
         self._stop = threading.Event()
         self._nudged = threading.Event()
@@ -109,22 +103,7 @@ class Heartbeat:
             MicrobatchError: Redis does not answer; other workers take the batches over in time.
         """
         self._end()
-        timeout_s = min(2.0, self._settings.command_timeout_s)
-        moved = 0
-        for agent in list(self._agents):
-            for batch_id in agent.ledger.batch_ids():
-                ran, left = agent.has_begun(batch_id), 1
-                while left:
-                    released = self._connection.run(
-                        release(agent.keys, self._worker_id, batch_id, ran=ran), timeout_s=timeout_s
-                    )
-                    moved += released.moved
-                    left = released.left
-            with contextlib.suppress(MicrobatchError):  # the jobs are back: what is left is tidiness
-                self._connection.run(
-                    step_aside(agent.keys, self._worker_id, leaving=True), timeout_s=timeout_s
-                )
-        return moved
+        return self._rescuer.hand_back_all(list(self._agents))
 
     def is_blocked(self) -> bool:
         """Whether a batch that is past its time-out holds the event loop; from any thread."""
@@ -218,14 +197,12 @@ class Heartbeat:
             self._post(agent.bell.ring)
         if look.schedules_wait:
             self._post(agent.ticker.look)
-        for batch_id in look.orphans:
-            released = self._connection.run(release(agent.keys, self._worker_id, batch_id, ran=False))
-            self._observer.handed_back(agent.settings.queue, released.moved)
-            log.warning("queue %s: handed %d orphaned jobs back", agent.settings.queue, released.moved)
+        self._rescuer.hand_back_orphans(agent, look.orphans)
         if self._vitality.may_judge:
             for dead in look.dead:
                 try:
-                    self._take_over(agent, dead)
+                    if self._rescuer.take_over(agent, dead):
+                        self._post(agent.bell.ring)
                 except MicrobatchError as error:
                     if _is_out_of_reach(error):
                         raise
@@ -250,38 +227,6 @@ class Heartbeat:
                 self._obey(agent, given)
             except MicrobatchError as error:
                 log.warning("queue %s: no look for orders: %s", agent.settings.queue, error)
-
-    def _take_over(self, agent: QueueAgent, dead: str) -> None:
-        if dead == self._worker_id:
-            return
-        while True:
-            taken = self._connection.run(
-                takeover(
-                    agent.keys,
-                    self._worker_id,
-                    dead,
-                    heartbeat_limit_ms=self._limit_ms,
-                    terms=CrashTerms(
-                        self._settings.max_crashes,
-                        round(agent.settings.result_ttl_s * 1000),
-                        self._settings.dead_max_length,
-                    ),
-                )
-            )
-            if taken.moved < 0:
-                return
-            if taken.moved or taken.failed:
-                self._observer.reclaimed(agent.settings.queue, taken.moved, taken.failed)
-                log.warning(
-                    "queue %s: took %d jobs over from dead worker %s, failed %d that kill their workers",
-                    agent.settings.queue,
-                    taken.moved,
-                    dead,
-                    taken.failed,
-                )
-                self._post(agent.bell.ring)
-            if not taken.left:
-                return
 
     def _tick(self) -> None:
         self._vitality.ticked(time.monotonic())

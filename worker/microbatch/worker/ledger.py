@@ -7,6 +7,7 @@ handler only read, each in one step.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from microbatch.worker.isolation import Isolation
 
 __all__ = ["Ledger"]
+
+UNSEEN_KEPT = 64
 
 
 class Ledger:
@@ -42,6 +45,7 @@ class Ledger:
         self._claiming: str | None = None
         self._running: dict[str, asyncio.Task[None]] = {}
         self._parked: set[str] = set()
+        self._unseen: deque[str] = deque(maxlen=UNSEEN_KEPT)
 
     @property
     def has_free_slot(self) -> bool:
@@ -77,6 +81,19 @@ class Ledger:
     def expect(self, batch_id: str | None) -> None:
         """A claim under this id is about to be sent; None: its reply said that there is no batch."""
         self._claiming = batch_id
+
+    def abandon(self) -> None:
+        """The claim that is on its way is asked for no more, although nobody knows what it took."""
+        if self._claiming is not None:
+            self._unseen.append(self._claiming)
+        self._claiming = None
+
+    def is_unseen(self, batch_id: str) -> bool:
+        """Whether the claim of a batch was abandoned, so that nothing of it ever ran; from any thread.
+
+        Only the last ones are known: others count as seen.
+        """
+        return batch_id in tuple(self._unseen)
 
     def enter(self, batch_id: str, task: asyncio.Task[None]) -> None:
         """The expected batch is running."""
