@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.conformance.bench import LONG_MS, Bench, job
 
+from microbatch.common.entry import parse_entry
 from microbatch.common.keys import GROUP
 from microbatch.common.scripts import Claimed, SettleCode, SubmitCode, Watch
 
@@ -256,3 +257,86 @@ async def test_a_leaving_worker_says_what_it_holds_in_side_lanes(bench: Bench) -
     assert await bench.step_aside("w1", leaving=True) == 2
     await bench.settle("b1", entries)
     assert await bench.step_aside("w1", leaving=True) == 0
+
+
+async def counts(bench: Bench) -> tuple[int, int]:
+    """What the side lanes' counters say: jobs, and how many of them wait."""
+    jobs, waiting = await bench.raw.hmget(bench.keys.side, "jobs", "waiting")
+    return int(jobs), int(waiting)
+
+
+async def unclaimed(bench: Bench, lane: str, count: int) -> list[Any]:
+    """Entries as a worker has them whose claim a failover took away: here nobody was ever given them."""
+    rows = await bench.raw.xrange(bench.keys.lane(lane), "-", "+", count)
+    return [
+        parse_entry(lane, entry_id, [part for pair in fields.items() for part in pair])
+        for entry_id, fields in rows
+    ]
+
+
+async def test_a_job_whose_claim_was_undone_is_no_longer_counted_as_waiting_once_it_has_ended(
+    bench: Bench,
+) -> None:
+    await bench.submit(keyed("a"), keyed("b"), keyed("c"), keyed("x", "other"))
+    done, failed = await unclaimed(bench, "0/k", 2)
+
+    assert await bench.settle("b1", [done]) is None
+    assert await bench.settle("b1", [failed], succeeded=False) is None
+
+    assert await counts(bench) == (2, 2)
+    assert (await bench.queue()).waiting == 2
+
+
+async def test_a_job_that_is_withdrawn_while_a_worker_runs_it_was_not_waiting(bench: Bench) -> None:
+    await bench.submit(keyed("a"), keyed("b"), keyed("x", "other"))
+    await bench.take("b1", size=1)
+
+    assert await bench.cancel("a") == "cancelled"
+
+    assert await counts(bench) == (2, 2)
+
+
+@pytest.mark.parametrize("drifted", [("90", "7"), ("0", "-4")])
+async def test_counts_that_somebody_made_wrong_are_taken_anew_by_a_thorough_look(
+    bench: Bench, drifted: tuple[str, str]
+) -> None:
+    await bench.submit(keyed("a"), keyed("b"), keyed("c"), keyed("x", "other"))
+    await bench.take("b1", size=1)
+    jobs, waiting = drifted
+    await bench.raw.hset(bench.keys.side, mapping={"jobs": jobs, "waiting": waiting})
+
+    await bench.beat("w1", "b1")
+    assert await counts(bench) == (int(jobs), int(waiting))
+    await bench.beat("w1", "b1", thorough=True)
+    assert await counts(bench) == (4, 3)
+    assert ((await bench.queue()).waiting, (await bench.queue()).running) == (3, 1)
+
+    await bench.raw.hset(bench.keys.side, "waiting", "5")
+    await bench.beat("w2", thorough=True)
+    assert await counts(bench) == (4, 5)  # not so soon again, whoever looks
+    await bench.raw.hincrby(bench.keys.side, "counted_ms", -10_000)
+    await bench.beat("w2", thorough=True)
+    assert await counts(bench) == (4, 3)
+
+
+async def test_a_group_that_was_destroyed_is_counted_again_too(bench: Bench) -> None:
+    await bench.submit(keyed("a"), keyed("b"), keyed("c"))
+    await bench.take("b1", size=2)
+    await bench.raw.xgroup_destroy(bench.keys.lane("0/k"), GROUP)
+    await bench.take("b2", "w2", size=1)  # from 0: a job runs twice, and its first end counts
+
+    await bench.beat("w1", "b1", thorough=True)
+
+    assert await counts(bench) == (3, 2)
+
+
+async def test_more_lanes_than_a_look_may_cost_are_left_alone(bench: Bench) -> None:
+    await bench.submit(*(keyed(f"j{n}", f"k{n}") for n in range(257)))
+    await bench.raw.hset(bench.keys.side, "waiting", "300")
+
+    await bench.beat(thorough=True)
+    assert await counts(bench) == (257, 300)
+
+    await bench.cancel("j0")
+    await bench.beat(thorough=True)
+    assert await counts(bench) == (256, 256)

@@ -83,9 +83,7 @@ class RecordReader:
             await asyncio.sleep(self._interval_s * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
             try:
                 for mailbox in mailboxes():
-                    awaited = list(mailbox.awaited)
-                    for first in range(0, len(awaited), CHUNK_JOBS):
-                        await self._read(mailbox, awaited[first : first + CHUNK_JOBS])
+                    await self._read_awaited(mailbox)
             except Exception:
                 # A bug of ours: a task that ended here would leave every lost push lost.
                 log.exception("reading the awaited records broke; they are read again later")
@@ -126,6 +124,12 @@ class RecordReader:
     async def close(self) -> None:
         """Stop reading."""
         await stop(*self._tasks)
+
+    async def _read_awaited(self, mailbox: Mailbox) -> None:
+        # Not in `poll` itself, whose frame would keep these tickets, and their results, until it looks again.
+        awaited = list(mailbox.awaited)
+        for first in range(0, len(awaited), CHUNK_JOBS):
+            await self._read(mailbox, awaited[first : first + CHUNK_JOBS])
 
     async def _read_wanted(self, mailbox: Mailbox) -> None:
         wanted = self._wanted[mailbox]

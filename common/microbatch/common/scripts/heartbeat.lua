@@ -2,7 +2,7 @@
 --
 -- Keys:    the queue's prefix
 -- Args:    worker, heartbeat_limit_ms, stale_claim_ms, idle (1 | 0), thorough (1: look at the
---          types of the keys too | 0), what it says about itself, then the ids of the batches it runs
+--          types of the keys and at the counts of the side lanes too | 0), what it says about itself, then the ids of the batches it runs
 -- Returns: {work waits (1 | 0), orphaned batch ids, dead workers, ms until the next worker counts as dead unless it
 --          beats (-1: nobody), keys that held something else and were set aside,
 --          a schedule wants to be looked at (1 | 0), max_batch_size and max_wait_ms as an operator limits them (''),
@@ -18,6 +18,7 @@
 -- @include history
 -- @include park
 -- @include foreign
+-- @include recount
 -- @include orders
 local worker, limit_ms, stale_ms, idle = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local about = ARGV[6]
@@ -30,6 +31,7 @@ if redis.call('ZADD', Q .. 'workers', int(now_ms), worker) == 1 then redis.pcall
 if ARGV[5] == '1' and redis.call('HLEN', Q .. 'about') > redis.call('ZCARD', Q .. 'workers') then
   redis.call('DEL', Q .. 'about')
 end
+if ARGV[5] == '1' then recount_side() end
 if about ~= '' and redis.call('HGET', Q .. 'about', worker) ~= about then
   redis.call('HSET', Q .. 'about', worker, about)
 end

@@ -40,8 +40,8 @@ local function make_more()
 -- @include move
 -- @include park
 -- @include dead
-  local function leave_side_lane(lane, gone)
-    count_out(lane, gone, 0)
+  local function leave_side_lane(lane, gone, acknowledged)
+    count_out(lane, gone, math.max(0, gone - acknowledged))  -- a failover undid the claim of what was not pending
     tidy_lane(lane, worker)
   end
 
@@ -135,13 +135,13 @@ end
 
 -- 2. Free first (acknowledge, delete), so that a full server still drains; then write.
 for lane, entries in pairs(ids) do
-  local gone = 0
+  local acknowledged, gone = 0, 0
   for from = 1, #entries, CHUNK do
     local upto = math.min(from + CHUNK - 1, #entries)
-    redis.call('XACK', lane_key(lane), GROUP, unpack(entries, from, upto))
+    acknowledged = acknowledged + redis.call('XACK', lane_key(lane), GROUP, unpack(entries, from, upto))
     gone = gone + redis.call('XDEL', lane_key(lane), unpack(entries, from, upto))
   end
-  if lane:find('/', 1, true) then more().leave_side_lane(lane, gone) end
+  if lane:find('/', 1, true) then more().leave_side_lane(lane, gone, acknowledged) end
 end
 -- What earlier calls of this batch wrote may be undone by now: a failover takes the last moments away. Then their jobs
 -- stand here as if they ran, and nothing but the batch knows of them: they go back before it goes.

@@ -7,7 +7,8 @@
 --   ready:{rank} zset  lanes that are due, young ones -> their turn;  ready:aged the same for those that starved
 --   ageing, aged zset  lanes in ready:{rank} -> as in `lanes`;  lanes in ready:aged -> rank
 --   ranks        zset  ranks in use
---   side         hash  jobs, waiting: counts over all side lanes; turn, main: see turns; floor: see below
+--   side         hash  jobs, waiting: counts over all side lanes; counted_ms: see recount; turn, main: see turns;
+--                      floor: see below
 -- A lane with waiting jobs is in exactly one of forming, held and the sets of ready lanes.
 local SIDE, LANES = Q .. 'side', Q .. 'lanes'
 local NOBODY_MS = 9000000000000000

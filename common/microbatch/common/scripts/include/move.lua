@@ -16,10 +16,10 @@ local left_lanes = {}
 
 -- Frees before it writes, so that it works on a full server too.
 local function drop_entry(lane, entry_id)
-  redis.call('XACK', lane_key(lane), GROUP, entry_id)
+  local acknowledged = redis.call('XACK', lane_key(lane), GROUP, entry_id)
   local gone = redis.call('XDEL', lane_key(lane), entry_id)
   if is_side(lane) then
-    count_out(lane, gone, 0)
+    count_out(lane, gone, gone - acknowledged)  -- where a failover undid its claim, it waited
     left_lanes[lane] = true
   end
 end
