@@ -16,6 +16,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from tests.conformance.engines import REAL
 from tests.conformance.walk_control import ControlSteps
 from tests.conformance.walk_daily import DailySteps
+from tests.conformance.walk_failover import FailoverSteps
 from tests.conformance.walk_limits import LimitSteps
 from tests.conformance.walk_trouble import TroubleSteps
 
@@ -36,18 +37,23 @@ class ProtocolWalk(TroubleSteps):
 
 
 class OperatedWalk(ControlSteps):
-    """Everything but limits of the fleet."""
+    """Everything but failovers and limits of the fleet."""
 
 
 class LimitedWalk(LimitSteps):
-    """Everything."""
+    """Everything but failovers."""
+
+
+class FailedOverWalk(FailoverSteps):
+    """Everything but limits of the fleet."""
+
+
+WALKS = [(HappyWalk, 6), (ProtocolWalk, 14), (OperatedWalk, 10), (LimitedWalk, 14), (FailedOverWalk, 10)]
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("engine", REAL)
-@pytest.mark.parametrize(
-    ("walk", "walks"), [(HappyWalk, 6), (ProtocolWalk, 16), (OperatedWalk, 12), (LimitedWalk, 16)]
-)
+@pytest.mark.parametrize(("walk", "walks"), WALKS)
 def test_random_walks_keep_every_promise(servers: Servers, engine: str, walk: type[Walk], walks: int) -> None:
     explored = os.environ.get(WALKS_VARIABLE)
     walk.url = servers.url(engine)

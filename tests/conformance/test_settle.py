@@ -8,6 +8,7 @@ import pytest
 from tests.conformance.bench import OK, TTL_MS, Bench, job
 
 from microbatch.common.codec import encode, encode_error
+from microbatch.common.entry import parse_entry
 from microbatch.common.scripts import Outcome, SettleCode, settle
 from microbatch.common.scripts.await_results import await_results
 from microbatch.common.scripts.settle import BatchFacts
@@ -129,6 +130,23 @@ async def test_a_record_that_is_gone_is_not_made_again_by_a_zombie(bench: Bench)
     await bench.raw.delete(bench.keys.job("a"))  # its time to live has passed
     assert await bench.settle("b1", entries) == [SettleCode.FINAL]
     assert await bench.record("a") == {}
+
+
+async def test_a_token_that_was_given_again_after_a_failover_belongs_to_the_job_that_has_it(
+    bench: Bench,
+) -> None:
+    """A job of which the promoted replica knows nothing, and whose entry id another job has by now."""
+    await bench.submit("new")
+    (held,) = await bench.take("b1")
+    stale = parse_entry(
+        "main", held.token.partition(":")[2].encode(), [b"id", b"undone", b"client", b"c1", b"payload", OK]
+    )
+
+    assert await bench.settle("b0", [stale], "w0") == [SettleCode.FINAL]
+
+    assert await bench.record("undone") == {}
+    assert await bench.pending() == {"main": 1}
+    assert await bench.settle("b1", [held]) is None
 
 
 async def test_a_stray_copy_of_an_entry_is_removed_and_changes_nothing(bench: Bench) -> None:

@@ -14,7 +14,7 @@ from microbatch.common.blocking_connection import BlockingConnection
 from microbatch.common.connection import Endpoint
 from microbatch.common.keys import LANES, QueueKeys
 from microbatch.common.netstrings import read_netstrings
-from microbatch.common.scripts import queue_status
+from microbatch.common.scripts import SettleCode, queue_status
 
 if TYPE_CHECKING:
     from microbatch.common.entry import Entry
@@ -73,7 +73,13 @@ class Walk(RuleBasedStateMachine):
         }
 
     def is_live(self, entry: Entry) -> bool:
-        return self.jobs[entry.local].token == entry.token
+        job = self.jobs.get(entry.local)
+        return job is not None and job.token == entry.token
+
+    def code_for(self, batch_id: str, entry: Entry) -> SettleCode:
+        """What a settle of `entry` in the name of that batch has to answer."""
+        job = self.jobs.get(entry.local)
+        return SettleCode.FINAL if job is None else job.code_for(batch_id, entry)
 
     def requeued(self, locals_: set[str], *, to: str) -> None:
         """These jobs have new entries, in a lane of that kind."""

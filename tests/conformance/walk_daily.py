@@ -162,11 +162,11 @@ class DailySteps(Walk):
             close=not part or not batch.held,
         )
         codes = self.connection.run(call) or [SettleCode.WRITTEN] * len(entries)
-        assert codes == [self.jobs[entry.local].code_for(batch_id, entry) for entry in entries]
+        assert codes == [self.code_for(batch_id, entry) for entry in entries]
         for entry, code in zip(entries, codes, strict=True):
-            one = self.jobs[entry.local]
             if code is not SettleCode.WRITTEN:
                 continue
+            one = self.jobs[entry.local]
             if ending == "retry" and one.carried:
                 one.park(due=soon, by=batch_id)
             else:  # what has no entry any more cannot be run again

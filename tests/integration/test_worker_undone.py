@@ -1,14 +1,12 @@
-"""What a failover undoes under a running worker: the promoted replica never had the last script calls.
-
-A moment is kept as the keys of the queue were at it, and comes back as a promoted replica would show them.
-"""
+"""What a failover undoes under a running worker: the promoted replica never had the last script calls."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.chaos.kit import Desk, Recorder, desk_at, quick, until
+from tests.moments import Moment
 
 from microbatch.worker import Worker
 
@@ -24,27 +22,6 @@ def desk(redis_url: str) -> Iterator[Desk]:
         yield made
 
 
-class Moment:
-    """The keys of a queue, as they were when this was made."""
-
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
-        self._kept: dict[Any, Any] = {key: desk.redis.dump(key) for key in self._keys()}
-
-    def comes_back(self) -> None:
-        """What was written since then never was."""
-        with self._desk.redis.pipeline(transaction=True) as pipeline:
-            for key in self._keys():
-                pipeline.delete(key)
-            for key, value in self._kept.items():
-                pipeline.restore(key, 0, value, replace=True)
-            pipeline.execute()
-
-    def _keys(self) -> list[Any]:
-        found: list[Any] = self._desk.redis.keys(f"{self._desk.keys.prefix}*")
-        return found
-
-
 async def test_a_job_whose_result_is_undone_runs_again_and_its_second_run_has_another_number(
     desk: Desk,
 ) -> None:
@@ -53,7 +30,7 @@ async def test_a_job_whose_result_is_undone_runs_again_and_its_second_run_has_an
     async with Worker([recorder], settings=quick(desk.url, command_timeout_s=COMMAND_TIMEOUT_S)):
         jobs = desk.submit(1, 2)
         await until(lambda: recorder.running == 1, 5)
-        moment = Moment(desk)
+        moment = Moment(desk.redis, desk.keys)
         recorder.gate.set()
         await until(lambda: desk.are_final(jobs) and desk.is_clean(), 5)
 

@@ -202,10 +202,9 @@ class Admission:
             course.in_doubt = course.in_doubt or landing.in_doubt
             if code is not SubmitCode.FULL:
                 raise course.told(refusal(ticket.id, code, self.patience_s(terms)))
-            full = QueueFull(queue, retry_after_s=landing.retry_after_s)
             if not terms.wait:
-                raise course.told(full)
-            await course.pause(full)
+                raise course.told(QueueFull(queue, retry_after_s=landing.retry_after_s))
+            await course.pause(QueueFull(queue, retry_after_s=landing.retry_after_s))
 
 
 class _Course:

@@ -157,7 +157,10 @@ class BulkSubmit:
             if not self._terms.wait:
                 self._in_air.popleft()
                 await self._land_rest()
-                raise doubt(full) if self._in_doubt else full
+                try:
+                    raise doubt(full) if self._in_doubt else full
+                finally:
+                    del full  # as in `wait_for`
             self._full = full
             await asyncio.sleep(pause_s(full))
             self._full = None

@@ -58,3 +58,5 @@ def _outcome(ticket: Ticket, error: MicrobatchError | None, *, return_exceptions
         if return_exceptions:
             return failure
         raise
+    finally:
+        del error  # as in `wait_for`

@@ -52,7 +52,10 @@ async def wait_for(ticket: Ticket, timeout_s: float | None) -> None:
         if timer is not None:
             timer.cancel()
     if error is not None:
-        raise error
+        try:
+            raise error
+        finally:
+            del error, told  # its traceback holds this frame: together they would wait for the collector
 
 
 class Harvest:

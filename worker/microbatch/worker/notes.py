@@ -122,8 +122,9 @@ class Notes:
     def stop(self) -> None:
         """The batch has ended: what is said from now on is dropped."""
         self._closed = True
-        if self._task is not None:
-            self._task.cancel()
+        task, self._task = self._task, None  # its end holds its frame, and that holds us: no cycle
+        if task is not None:
+            task.cancel()
 
     def _page(self, entry: Entry) -> _Page | None:
         if self._closed:

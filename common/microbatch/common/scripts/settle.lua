@@ -90,13 +90,16 @@ end
 
 -- For an outcome that cannot simply be written: the code, and whether the entry goes. It goes also where it does
 -- not stand for the job any more: it is gone already then, or a stray copy that nobody else would acknowledge.
-local function code_of(record, lane, entry_id, live)
+local function code_of(id, record, lane, entry_id, live)
   if type(live) == 'table' then return WRONG_TYPE, true end
   local known = redis.call('HMGET', record, 'state', 'batch')
   -- No record: it was deleted, and this entry still stands for the job while it is pending.
   if not known[1] then
     local pending = redis.pcall('XPENDING', lane_key(lane), GROUP, entry_id, entry_id, 1)
     local ours = not pending.err and #pending > 0
+    -- After a failover that undid this job, its token may be given again, to another one.
+    local fields = ours and more().read_entry(lane, entry_id)
+    if fields and fields['id'] ~= id then ours = false end
     return ours and WRITTEN or FINAL, ours
   end
   local is_ours = known[2] and known[2]:sub(1, #batch + 1) == batch .. ' '
@@ -112,11 +115,12 @@ for _, group in ipairs(groups) do
   local going = #entries
   ids[lane] = entries
   for i = count + 1, count + group.size do
-    local entry_id, record = ARGV[a + 2], job_key(ARGV[a + 1])
+    local id, entry_id = ARGV[a + 1], ARGV[a + 2]
+    local record = job_key(id)
     local live = redis.pcall('HGET', record, 'entry')
     local code, goes = WRITTEN, true
     if live ~= prefix .. entry_id then
-      code, goes = code_of(record, lane, entry_id, live)
+      code, goes = code_of(id, record, lane, entry_id, live)
       if code ~= WRITTEN then lost = lost + 1 end
     end
     codes[i] = code
