@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from tests.chaos.kit import Desk, Recorder, desk_at, quick, until
 from tests.moments import Moment
 
+from microbatch.common.scripts import Claimed, claim
 from microbatch.worker import Worker
 
 if TYPE_CHECKING:
@@ -41,3 +42,23 @@ async def test_a_job_whose_result_is_undone_runs_again_and_its_second_run_has_an
     assert [[job.attempt for job in batch] for batch in recorder.batches] == [[1, 1], [2, 2]]
     assert [desk.record(job)["attempt"] for job in jobs] == [b"2", b"2"]
     assert [desk.result(job) for job in jobs] == [1, 2]
+
+
+async def test_what_a_living_worker_was_given_and_never_saw_goes_to_whoever_is_free(desk: Desk) -> None:
+    """A claim that was executed when its worker had given it up: pending entries that nobody runs."""
+    busy, free = (Recorder(max_batch_size=1, max_wait_ms=0, concurrency=1) for _ in range(2))
+    busy.gate.clear()
+    settings = quick(desk.url, command_timeout_s=COMMAND_TIMEOUT_S)
+    async with Worker([busy], settings=settings) as worker:
+        running = desk.submit("runs")
+        await until(lambda: busy.running == 1, 5)
+        unseen = desk.submit("was never seen")
+        late = claim(desk.keys, worker.id, "late", max_batch_size=1, max_wait_ms=0, max_batch_bytes=1 << 20)
+        connection: Any = worker._connection
+        assert isinstance(await connection.run(late), Claimed)
+        async with Worker([free], settings=settings):
+            await until(lambda: desk.are_final(unseen), 10)
+        busy.gate.set()
+        await until(lambda: desk.are_final(running) and desk.is_clean(), 5)
+
+    assert [batch.payloads for batch in (*busy.batches, *free.batches)] == [["runs"], ["was never seen"]]
