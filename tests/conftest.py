@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -31,6 +32,11 @@ def servers() -> Iterator[Servers]:
     found = Servers()
     yield found
     found.stop()
+
+
+def pytest_collection_finish() -> None:
+    """Spare every later look for garbage the modules, the tests and their parameters: they stay."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

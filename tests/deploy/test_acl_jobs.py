@@ -11,7 +11,7 @@ import pytest
 from tests.chaos.kit import wait_until
 from tests.deploy.acl_kit import guarded
 from tests.deploy.kit import ENGINES
-from tests.integration.test_cli_basics import Command
+from tests.integration.command import Command
 
 from microbatch.common.keys import QueueKeys
 from microbatch.console.main import main

@@ -24,8 +24,8 @@ import pytest
 import yaml
 from tests.chaos.kit import wait_until
 from tests.deploy.kit import DEPLOY, ROOT, booted, check
+from tests.integration.command import LIMIT_S, MICROBATCH, free_port
 from tests.integration.monitoring import asked
-from tests.integration.test_cli_basics import LIMIT_S, MICROBATCH, free_port
 
 from microbatch.common.settings import WorkerSettings
 from microbatch.console.main import COMMANDS

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.integration.test_cli_basics import LIMIT_S, Command
+from tests.integration.command import LIMIT_S, Command
 
 from microbatch.producer import Client
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import trustme
 from tests.deploy.kit import DEPLOY, booted
-from tests.integration.test_cli_basics import free_port
+from tests.integration.command import free_port
 
 from microbatch.common.errors import ConnectionFailed
 from microbatch.console.main import main

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from tests.integration.test_cli_basics import LIMIT_S, Command
+from tests.integration.command import LIMIT_S, Command
 
 from microbatch.common.keys import QueueKeys
 from microbatch.producer import Client, JobCancelled, JobState

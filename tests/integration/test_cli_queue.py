@@ -7,7 +7,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.integration.test_cli_basics import LIMIT_S, TASKS, Command
+from tests.integration.command import LIMIT_S, Command
+from tests.integration.test_cli_basics import TASKS
 
 from microbatch.producer import Client, JobCancelled, QueueDraining, QueueFull
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
-from tests.integration.test_cli_basics import NOWHERE, Command, free_port, ran, until
+from tests.integration.command import NOWHERE, Command, free_port, ran_here, until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,7 @@ def test_it_serves_until_it_is_told_to_stop(number: signal.Signals, tmp_path: Pa
 def test_without_a_port_it_prints_the_one_url_that_it_has(tmp_path: Path) -> None:
     with Command("server", redis_url=NOWHERE, here=tmp_path) as command:
         url = command.wait_for("unix://", stream="out")
-        assert ran("submit", "q", "1", "--redis-url", url, redis_url=NOWHERE, here=tmp_path).end() == 0
+        assert ran_here("submit", "q", "1", "--redis-url", url, redis_url=NOWHERE, here=tmp_path).code == 0
         command.tell(signal.SIGTERM)
         assert command.end() == 0
         assert command.out == [url]
@@ -53,8 +53,8 @@ def test_a_data_directory_keeps_what_was_submitted(tmp_path: Path) -> None:
     for waiting in (1, 2):
         with Command("server", "--data-dir", "data", redis_url=NOWHERE, here=tmp_path) as command:
             url = command.wait_for("unix://", stream="out")
-            ran("submit", "q", waiting, redis_url=url, here=tmp_path)
-            status = ran("status", "--json", redis_url=url, here=tmp_path)
+            ran_here("submit", "q", waiting, redis_url=url, here=tmp_path)
+            status = ran_here("status", "--json", redis_url=url, here=tmp_path)
             assert [row["waiting"] for row in json.loads(status.out[0])] == [waiting]
             command.tell(signal.SIGTERM)
             assert command.end() == 0
@@ -82,7 +82,7 @@ def test_a_port_that_is_taken_is_one_line_and_exit_69(tmp_path: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        done = ran("server", "--port", taken.getsockname()[1], redis_url=NOWHERE, here=tmp_path)
-    assert (done.end(), done.out) == (69, [])
+        done = ran_here("server", "--port", taken.getsockname()[1], redis_url=NOWHERE, here=tmp_path)
+    assert (done.code, done.out) == (69, [])
     (line,) = done.err
     assert line.startswith("microbatch server: ")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
-from tests.integration.test_cli_basics import LIMIT_S, MICROBATCH, Command, ran, until
+from tests.integration.command import LIMIT_S, MICROBATCH, Command, ran_here, until
 
 from microbatch.common.embedded import EmbeddedServer
 
@@ -251,8 +251,8 @@ def test_status_of_an_unknown_queue_is_exit_3_with_the_nearest_name(run: Run) ->
 
 
 def test_status_without_any_queue_says_so(redis_url: str, tmp_path: Path) -> None:
-    done = ran("status", redis_url=redis_url, here=tmp_path)
-    assert (done.end(), done.err) == (0, [])
+    done = ran_here("status", redis_url=redis_url, here=tmp_path)
+    assert (done.code, done.err) == (0, [])
     assert done.out == ["no queues yet: a queue is there from its first job or worker on"]
 
 
@@ -352,8 +352,7 @@ def test_many_lines_come_back_complete_and_in_order(served: str, tmp_path: Path)
     count = 10_000
     path = write_lines(tmp_path / "jobs.jsonl", *map(str, range(count)))
     words = ("submit", "echo", "--file", path, "--wait", "--output", "out.jsonl")
-    done = ran(*words, redis_url=served, here=tmp_path)
-    assert (done.end(), done.out, done.err) == (0, [], [])
+    assert ran_here(*words, redis_url=served, here=tmp_path) == (0, [], [])
     answers = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     assert [answer["result"] for answer in answers] == list(range(count))
     assert len({answer["id"] for answer in answers}) == count

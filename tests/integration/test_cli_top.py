@@ -12,7 +12,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
-from tests.integration.test_cli_basics import LIMIT_S, MICROBATCH, Command, free_port, ran, until
+from tests.integration.command import LIMIT_S, MICROBATCH, Command, free_port, ran_here, until
 
 from microbatch.common.embedded import EmbeddedServer
 from microbatch.common.errors import JobFailed
@@ -34,8 +34,8 @@ def work(values):
 
 
 def top(here: Path, redis_url: str, *words: object) -> dict[str, Any]:
-    done = ran("top", "--json", *words, redis_url=redis_url, here=here)
-    assert (done.end(), done.err) == (0, [])
+    done = ran_here("top", "--json", *words, redis_url=redis_url, here=here)
+    assert (done.code, done.err) == (0, [])
     seen: dict[str, Any] = json.loads(done.out[0])
     return seen
 
@@ -71,8 +71,8 @@ def test_it_says_what_queues_workers_and_errors_there_are(tmp_path: Path, redis_
         held.result(timeout_s=LIMIT_S)
         until(lambda: top(tmp_path, redis_url)["workers"][0]["state"] == "idle", "an idle worker")
         assert [row["queue"] for row in top(tmp_path, redis_url, "other")["queues"]] == ["other"]
-        plain = ran("top", "--once", redis_url=redis_url, here=tmp_path)
-        assert plain.end() == 0
+        plain = ran_here("top", "--once", redis_url=redis_url, here=tmp_path)
+        assert plain.code == 0
         assert plain.out[0].split() == [
             *[
                 "QUEUE",
@@ -91,7 +91,7 @@ def test_it_says_what_queues_workers_and_errors_there_are(tmp_path: Path, redis_
 
 
 def test_a_queue_that_nobody_ever_used_is_3(tmp_path: Path, redis_url: str) -> None:
-    assert ran("top", "nowhere", redis_url=redis_url, here=tmp_path).end() == 3
+    assert ran_here("top", "nowhere", redis_url=redis_url, here=tmp_path).code == 3
 
 
 class OnTerminal:

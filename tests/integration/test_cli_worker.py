@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
-from tests.integration.test_cli_basics import LIMIT_S, Command, ran, until
+from tests.integration.command import LIMIT_S, Command, ran, until
 
 from microbatch.producer import Client
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
+from tests.integration.command import LIMIT_S, Command, free_port, until
 from tests.integration.monitoring import asked
-from tests.integration.test_cli_basics import LIMIT_S, Command, free_port, until
 
 from microbatch.common.keys import QueueKeys
 from microbatch.producer import Client

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
 WAIT_S = 60.0
-SOME = ("--jobs", "3000")  # enough to be in the middle of
+SOME = ("--jobs", "500")  # its processes take long enough to start, so that a test is there in the middle
 MARKER = "DEMO_TEST_MARKER"
 MAIN = "import sys; from microbatch.console.main import main; sys.exit(main())"  # what the script does
 
@@ -103,12 +103,16 @@ def demo() -> Iterator[Demo]:
 
 @pytest.mark.long
 def test_every_job_gets_its_own_result_once_and_nothing_is_left_behind(demo: Demo, tmp_path: Path) -> None:
+    kept, nowhere = tmp_path / "kept", "redis://127.0.0.1:1/0"
     code, out, err = demo.run(
-        "--jobs", "600", "--json", "--search", "return", "--keep", str(tmp_path / "kept")
+        *("--jobs", "600", "--search", "return"), *("--keep", str(kept), "--redis-url", nowhere)
     )
 
     assert code == 0, err
-    summary = json.loads(out)
+    assert "closed by" in out
+    assert "times as fast." in out
+    assert "--redis-url is not used" in err
+    summary = json.loads((kept / "summary.json").read_text())
     assert summary["ok"] is True
     for one in (summary["batched"], summary["single"]):
         assert one["jobs"] == 600
@@ -127,20 +131,9 @@ def test_every_job_gets_its_own_result_once_and_nothing_is_left_behind(demo: Dem
 
     assert demo.processes() == []
     assert list(demo.directory.iterdir()) == []
-    assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["index.sqlite", "summary.json"]
-    assert json.loads((tmp_path / "kept" / "summary.json").read_text()) == summary
-    with contextlib.closing(sqlite3.connect(tmp_path / "kept" / "index.sqlite")) as database:
+    assert sorted(path.name for path in kept.iterdir()) == ["index.sqlite", "summary.json"]
+    with contextlib.closing(sqlite3.connect(kept / "index.sqlite")) as database:
         assert database.execute("SELECT count(*) FROM jobs").fetchone() == (600,)
-
-
-def test_people_get_a_table_the_ratio_and_the_hits(demo: Demo) -> None:
-    code, out, err = demo.run("--jobs", "40", "--search", "xyzzy", "--redis-url", "redis://127.0.0.1:1/0")
-
-    assert code == 0, err
-    assert "closed by" in out
-    assert "times as fast." in out
-    assert "No docstring in the index has all the words of 'xyzzy'." in out
-    assert "--redis-url is not used" in err
 
 
 def test_ctrl_c_ends_it_in_order(demo: Demo) -> None:
@@ -176,14 +169,6 @@ def test_no_process_outlives_a_demo_that_was_killed(demo: Demo) -> None:
     process.communicate()
 
     _eventually(lambda: demo.processes() == [], "every process is gone")
-
-
-@pytest.mark.parametrize("jobs", ["0", "-1", "x", "1.5"])
-def test_a_number_of_jobs_that_is_none_is_refused(demo: Demo, jobs: str) -> None:
-    code, out, err = demo.run("--jobs", jobs)
-
-    assert (code, out) == (2, "")
-    assert "is no number of jobs" in err
 
 
 def test_a_folder_that_cannot_be_made_is_named_before_the_work(demo: Demo, tmp_path: Path) -> None:

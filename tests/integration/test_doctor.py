@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 from tests.chaos.kit import Desk, Recorder, desk_at, quick, until
-from tests.integration.test_cli_basics import NOWHERE, Command
+from tests.integration.command import NOWHERE, Done, ran_here
 
 from microbatch.common.connection import Connection, Endpoint
 from microbatch.console.admin import Admin
@@ -290,9 +290,8 @@ async def test_a_user_who_may_not_look_is_told_that_his_rights_are_unknown(
 # --- the command -----------------------------------------------------------------------------
 
 
-def doctor(url: str, here: Path, *words: object) -> tuple[int, list[str], list[str]]:
-    with Command("doctor", *words, redis_url=url, here=here) as command:
-        return command.end(), command.out, command.err
+def doctor(url: str, here: Path, *words: object) -> Done:
+    return ran_here("doctor", *words, redis_url=url, here=here)
 
 
 def test_the_exit_code_tells_whether_there_is_an_error(
@@ -368,11 +367,11 @@ def test_status_names_a_key_that_something_else_overwrote_and_tells_the_rest(
     desk.redis.sadd("mb:queues", "work")
     desk.redis.set(desk.keys.tombstones, "oops")
 
-    with Command("status", "work", "--json", redis_url=any_redis_url, here=tmp_path) as command:
-        assert command.end() == 0
+    done = ran_here("status", "work", "--json", redis_url=any_redis_url, here=tmp_path)
 
-    (row,) = json.loads("\n".join(command.out))
+    assert done.code == 0
+    (row,) = json.loads("\n".join(done.out))
     assert (row["waiting"], row["foreign"]) == (1, ["mb:{work}:tombstones"])
-    assert command.err == [
+    assert done.err == [
         "microbatch status: mb:{work}:tombstones holds something that is not ours; see microbatch doctor"
     ]

@@ -6,8 +6,8 @@ import json
 import signal
 from typing import TYPE_CHECKING
 
+from tests.integration.command import Command, free_port, ran, ran_here, until
 from tests.integration.monitoring import asked, check_by_promtool, names, samples
-from tests.integration.test_cli_basics import Command, free_port, ran, until
 
 from microbatch.common.embedded import EmbeddedServer
 from microbatch.console.exporter import EXPORTER_METRICS
@@ -85,5 +85,5 @@ def test_it_starts_without_redis_and_says_when_redis_has_come(tmp_path: Path) ->
 
 
 def test_a_name_that_is_no_queue_is_wrong_usage(tmp_path: Path, redis_url: str) -> None:
-    done = ran("exporter", "--queue", "no/queue", redis_url=redis_url, here=tmp_path)
-    assert (done.end(), len(done.err)) == (2, 1)
+    done = ran_here("exporter", "--queue", "no/queue", redis_url=redis_url, here=tmp_path)
+    assert (done.code, len(done.err)) == (2, 1)

@@ -7,8 +7,8 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from tests.integration.command import LIMIT_S, Command, free_port, ran, ran_here, until
 from tests.integration.monitoring import asked, check_by_promtool, names, samples
-from tests.integration.test_cli_basics import LIMIT_S, Command, free_port, ran, until
 
 from microbatch.common.embedded import EmbeddedServer
 from microbatch.common.errors import JobFailed
@@ -223,26 +223,26 @@ def test_health_asks_for_scripts(here: Path, redis_url: str) -> None:
         until(lambda: worker.says("/readyz")[0] == 200, "readiness")
         options = {"redis_url": redis_url, "here": here, "MICROBATCH_MONITORING_ADDRESS": worker.address}
         for words in ((), ("--live",), ("--started",), ("--ready",)):
-            done = ran("health", *words, **options)  # type: ignore[arg-type] # a mixed dict
-            assert (done.end(), done.out, done.err) == (0, [(*words, "--ready")[0].lstrip("-")], [])
+            done = ran_here("health", *words, **options)  # type: ignore[arg-type] # a mixed dict
+            assert done == (0, [(*words, "--ready")[0].lstrip("-")], [])
         command.tell(signal.SIGTSTP)
         until(lambda: worker.says("/readyz")[0] == 503, "the quiet")
-        done = ran("health", **options)  # type: ignore[arg-type] # as above
-        assert (done.end(), done.out) == (1, [])
+        done = ran_here("health", **options)  # type: ignore[arg-type] # as above
+        assert (done.code, done.out) == (1, [])
         assert done.err == ["microbatch health: not ready: it takes no work: it is quiet, or drains"]
-        done = ran("health", "--json", **options)  # type: ignore[arg-type] # as above
-        assert (done.end(), done.err) == (1, [])
+        done = ran_here("health", "--json", **options)  # type: ignore[arg-type] # as above
+        assert (done.code, done.err) == (1, [])
         assert done.out == ['{"ready": false, "why_not": ["it takes no work: it is quiet, or drains"]}']
 
 
 def test_health_without_a_worker_is_a_no_and_without_an_address_wrong_usage(
     tmp_path: Path, redis_url: str
 ) -> None:
-    done = ran("health", "--monitoring-address", free_port(), redis_url=redis_url, here=tmp_path)
-    assert done.end() == 1
+    done = ran_here("health", "--monitoring-address", free_port(), redis_url=redis_url, here=tmp_path)
+    assert done.code == 1
     assert "nobody answers" in done.err[0]
-    done = ran("health", redis_url=redis_url, here=tmp_path)
-    assert done.end() == 2
+    done = ran_here("health", redis_url=redis_url, here=tmp_path)
+    assert done.code == 2
     assert "MICROBATCH_MONITORING_ADDRESS" in done.err[0]
 
 

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.integration.test_cli_basics import LIMIT_S, until
+from tests.integration.command import LIMIT_S, until
 from tests.integration.test_cli_workers import id_of, replies, working
 
 from microbatch.producer import Client

@@ -140,10 +140,10 @@ def test_a_sample_of_more_than_there_is_is_everything(tmp_path: Path) -> None:
     assert sample(tmp_path, 10_000) == list(docstrings(tmp_path))
 
 
-def test_this_python_has_thousands_of_docstrings() -> None:
-    found = list(islice(docstrings(standard_library()), 3_000))
+def test_this_python_has_a_thousand_docstrings_and_more() -> None:
+    found = list(islice(docstrings(standard_library()), 1_000))
 
-    assert len(found) == 3_000
+    assert len(found) == 1_000
     assert "asyncio.events.get_event_loop" in {each.name for each in found}
 
 

@@ -127,7 +127,7 @@ def test_a_pass_without_any_result_has_no_rates_and_divides_by_nothing() -> None
     assert (one.jobs_per_s, one.mean_batch_size, one.latency_p99_ms, one.ok) == (0.0, 0.0, 0.0, False)
 
 
-def _summary(query: str = "event loop", found: Found | None = None, **changes: object) -> Summary:
+def some_summary(query: str = "event loop", found: Found | None = None, **changes: object) -> Summary:
     batched = _summarise(GOOD)
     single = replace(batched, jobs=2, jobs_per_s=0.5, **changes)  # type: ignore[arg-type] # fields by name
     found = Found(1, (Hit("m.f", "an [event] [loop]"),)) if found is None else found
@@ -135,7 +135,7 @@ def _summary(query: str = "event loop", found: Found | None = None, **changes: o
 
 
 def test_the_text_has_both_passes_side_by_side_the_ratio_and_the_hits() -> None:
-    text = _summary().as_text()
+    text = some_summary().as_text()
 
     (lost,) = [line.split() for line in text.splitlines() if line.strip().startswith("lost")]
     assert lost == ["lost", "0", "0"]
@@ -148,7 +148,7 @@ def test_the_text_has_both_passes_side_by_side_the_ratio_and_the_hits() -> None:
 def test_what_docstrings_and_errors_say_cannot_steer_the_terminal() -> None:
     found = Found(1, (Hit("m\x1b[31m", "red\n  and\x1b]0;title\x07 \u202ereversed"),))
 
-    text = _summary("\x1b[2J", found, first_error="\x1b[1mboom\r").as_text()
+    text = some_summary("\x1b[2J", found, first_error="\x1b[1mboom\r").as_text()
 
     assert not any(char != "\n" and not char.isprintable() for char in text)
     assert r"red and\x1b]0;title\x07 \u202ereversed" in text
@@ -156,23 +156,24 @@ def test_what_docstrings_and_errors_say_cannot_steer_the_terminal() -> None:
 
 def test_a_search_without_hits_says_so() -> None:
     assert (
-        "No docstring in the index has all the words of 'xyzzy'." in _summary("xyzzy", Found(0, ())).as_text()
+        "No docstring in the index has all the words of 'xyzzy'."
+        in some_summary("xyzzy", Found(0, ())).as_text()
     )
 
 
 def test_one_bad_pass_makes_the_demo_fail() -> None:
-    assert _summary().ok
-    assert not _summary(crossed=1).ok
+    assert some_summary().ok
+    assert not some_summary(crossed=1).ok
 
 
 def test_the_ratio_to_a_pass_without_results_is_0() -> None:
-    summary = _summary()
+    summary = some_summary()
 
     assert replace(summary, single=replace(summary.single, jobs_per_s=0.0)).ratio == 0.0
 
 
 def test_the_dict_is_json_with_every_number() -> None:
-    data = json.loads(json.dumps(_summary().as_dict()))
+    data = json.loads(json.dumps(some_summary().as_dict()))
 
     assert data["ok"] is True
     assert data["ratio"] == 4.0

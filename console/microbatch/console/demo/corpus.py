@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import sysconfig
 import warnings
@@ -119,12 +120,19 @@ def read_share(path: Path, share: int, shares: int) -> list[tuple[int, Docstring
 
 
 def _sources(root: Path) -> list[Path]:
-    return [
-        path
-        for path in sorted(root.rglob("*.py"))
-        if _PASSED_OVER.isdisjoint(parts := path.relative_to(root).with_suffix("").parts)
-        and all(part.isidentifier() for part in parts)
-    ]
+    found: list[Path] = []
+    for folder, below, files in os.walk(root):
+        below[:] = filter(_is_read, below)  # installed packages are many more files than the library has
+        found += (
+            Path(folder, name)
+            for name in files
+            if name.endswith(".py") and _is_read(name.removesuffix(".py"))
+        )
+    return sorted(found)
+
+
+def _is_read(name: str) -> bool:
+    return name.isidentifier() and name not in _PASSED_OVER
 
 
 def _documented(root: Path, path: Path) -> Iterator[Docstring]:

@@ -1,0 +1,174 @@
+"""The `microbatch` command as tests run it: as a process of its own, or in this one.
+
+Rule: a process where the test is about one (signals, streams, what a worker loads, what outlives it); else
+`ran_here`, which calls the same `main` and costs no start of an interpreter.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+import pytest
+
+from microbatch.console.main import main
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable
+
+__all__ = ["LIMIT_S", "MICROBATCH", "NOWHERE", "Command", "Done", "free_port", "ran", "ran_here", "until"]
+
+MICROBATCH = Path(sys.executable).with_name("microbatch")
+LIMIT_S = 30.0
+NOWHERE = "unix:///tmp/microbatch-no-such-socket?db=0"
+
+
+class Command:
+    """A running `microbatch`, its output collected as it comes; killed at the end of the block if need be."""
+
+    def __init__(self, *words: object, redis_url: str, here: Path, **variables: str) -> None:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("MICROBATCH_")}
+        self.process = subprocess.Popen(
+            [MICROBATCH, *map(str, words)],
+            cwd=here,
+            env=clean | {"MICROBATCH_REDIS_URL": redis_url} | variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self._arrived = threading.Condition()
+        self._lines: dict[str, list[str]] = {"out": [], "err": []}
+        self._ended = 0  # streams
+        self._readers = [
+            threading.Thread(target=self._collect, args=(name, stream), daemon=True)
+            for name, stream in (("out", self.process.stdout), ("err", self.process.stderr))
+        ]
+        for reader in self._readers:
+            reader.start()
+
+    def _collect(self, name: str, stream: Any) -> None:
+        for line in stream:
+            with self._arrived:
+                self._lines[name].append(line.rstrip("\n"))
+                self._arrived.notify_all()
+        with self._arrived:
+            self._ended += 1
+            self._arrived.notify_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(LIMIT_S)
+        for reader in self._readers:
+            reader.join(LIMIT_S)
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            if stream is not None:
+                stream.close()
+
+    @property
+    def out(self) -> list[str]:
+        return self._lines["out"]
+
+    @property
+    def err(self) -> list[str]:
+        return self._lines["err"]
+
+    def wait_for(self, words: str, *, stream: str = "err", skip: int = 0) -> str:
+        """The first line (after `skip` lines) with `words`."""
+
+        def found() -> str | None:
+            return next((line for line in self._lines[stream][skip:] if words in line), None)
+
+        with self._arrived:
+            self._arrived.wait_for(lambda: found() is not None or self._ended == len(self._readers), LIMIT_S)
+            line = found()
+            assert line is not None, f"{words!r} did not come: {self._lines}"
+            return line
+
+    def write(self, text: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(text)
+        self.process.stdin.flush()
+
+    def close_stdin(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
+    def tell(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> int:
+        """Wait until it has left by itself; its exit code."""
+        code = self.process.wait(LIMIT_S)
+        for reader in self._readers:
+            reader.join(LIMIT_S)
+        return code
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on, most likely for a while."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def until(seen: Callable[[], object], what: str) -> None:
+    """Wait until `seen` is true."""
+    ends_s = time.monotonic() + LIMIT_S
+    while not seen():
+        assert time.monotonic() < ends_s, f"{what} did not come to pass"
+        time.sleep(0.01)
+
+
+def ran(*words: object, redis_url: str, here: Path, text: str = "", **variables: str) -> Command:
+    """A command that has left by itself; `end()` gives its code."""
+    with Command(*words, redis_url=redis_url, here=here, **variables) as command:
+        if text:
+            command.write(text)
+        command.close_stdin()
+        command.end()
+    return command
+
+
+class Done(NamedTuple):
+    """How a command ended, and the lines that it wrote."""
+
+    code: int
+    out: list[str]
+    err: list[str]
+
+
+def ran_here(*words: object, redis_url: str, here: Path, **variables: str) -> Done:
+    """A command in this process, with a folder, an environment and streams of its own."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        warnings.catch_warnings(),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        warnings.simplefilter("default")  # a warning is a line on stderr, as in a process
+        for name in [name for name in os.environ if name.startswith("MICROBATCH_")]:
+            patch.delenv(name)
+        for name, value in {"MICROBATCH_REDIS_URL": redis_url, **variables}.items():
+            patch.setenv(name, value)
+        patch.chdir(here)
+        patch.setattr(sys, "stdin", io.StringIO())
+        code = main([*map(str, words)])
+    return Done(code, out.getvalue().splitlines(), err.getvalue().splitlines())
