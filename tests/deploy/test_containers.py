@@ -178,7 +178,7 @@ def contained(*words: str, here: Path, **variables: str) -> Iterator[tuple[subpr
     """
     if shutil.which("unshare") is None or os.geteuid() != 0:
         pytest.skip("only root may make namespaces")
-    trial = [sys.executable, "-c", "import microbatch.worker"]
+    trial = [sys.executable, "-c", "import microbatch.worker.worker"]
     tried = {
         uid: subprocess.run([*walls(uid), *trial], capture_output=True, text=True, check=False)
         for uid in (UID, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -67,6 +68,25 @@ def test_help_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, *OURS], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_probe_that_is_told_where_to_ask_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from microbatch.console.main import main\n"
+        "main(['health', '--monitoring-address', '1', '--timeout-s', '1'])\n"
+        "print(sorted({'redis', 'pydantic', 'asyncio', 'msgpack'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "nobody answers at 127.0.0.1:1" in done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("package", ["microbatch.common", "microbatch.worker"])
+def test_what_is_imported_on_demand_is_there_and_nothing_else(package: str) -> None:
+    module = import_module(package)
+    assert all(getattr(module, name) is not None for name in module.__all__)
+    with pytest.raises(AttributeError, match=f"module '{package}' has no attribute 'nonsense'"):
+        module.nonsense  # noqa: B018 - asking is what is tested
 
 
 @pytest.mark.parametrize(

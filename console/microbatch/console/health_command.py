@@ -6,6 +6,8 @@ Rule: it asks the worker's own pages, so it says what they say; it needs neither
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import TYPE_CHECKING
 
 from microbatch.console.exits import ExitCode, UsageError
@@ -14,6 +16,8 @@ from microbatch.console.terminal import complain, print_json
 
 if TYPE_CHECKING:
     import argparse
+
+    from microbatch.common.bind_address import BindAddress
 
 __all__ = ["add_arguments", "run"]
 
@@ -26,6 +30,7 @@ examples:
 exit codes: 0 yes; 1 no, or nobody answers; 2 wrong usage, or no address
 """
 LIMIT_S = 5.0
+_VARIABLE = "MICROBATCH_MONITORING_ADDRESS"
 _OK = 200
 
 
@@ -50,17 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Ask."""
-    from microbatch.common.bind_address import read_bind_address
-    from microbatch.common.settings import WorkerSettings
-
-    settings = WorkerSettings.from_command_line(
-        connection_options(arguments) | {"monitoring_address": arguments.monitoring_address}
-    )
-    if settings.monitoring_address is None:
-        raise UsageError(
-            "say where: --monitoring-address or MICROBATCH_MONITORING_ADDRESS, as for the worker"
-        )
-    address = read_bind_address(settings.monitoring_address).within_reach
+    address = _address(arguments).within_reach
     why_not = _asked(str(address), arguments.kind, arguments.timeout_s)
     if arguments.json:
         print_json({arguments.kind: not why_not, "why_not": why_not})
@@ -69,6 +64,24 @@ def run(arguments: argparse.Namespace) -> int:
     for reason in [] if arguments.json else why_not:
         complain("microbatch health", f"not {arguments.kind}: {reason}")
     return ExitCode.FAILED if why_not else ExitCode.DONE
+
+
+def _address(arguments: argparse.Namespace) -> BindAddress:
+    """Where the worker listens. A probe comes every few seconds: it reads all settings only where it must."""
+    from microbatch.common.bind_address import read_bind_address
+
+    text = arguments.monitoring_address or os.environ.get(_VARIABLE)
+    if text:
+        with contextlib.suppress(ValueError):  # the settings say what is wrong with it
+            return read_bind_address(text)
+    from microbatch.common.settings import WorkerSettings
+
+    settings = WorkerSettings.from_command_line(
+        connection_options(arguments) | {"monitoring_address": arguments.monitoring_address}
+    )
+    if settings.monitoring_address is None:
+        raise UsageError(f"say where: --monitoring-address or {_VARIABLE}, as for the worker")
+    return read_bind_address(settings.monitoring_address)
 
 
 def _asked(address: str, kind: str, timeout_s: float) -> list[str]:
