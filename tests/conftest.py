@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import signal
 from collections import Counter
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
+import redis.utils
 from hypothesis import HealthCheck, settings
 from tests.servers import Servers
 
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 # Where the tests run in the background of a script, SIGINT is ignored, and the commands that they start and
 # interrupt would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# redis-py reads its own version from disk for each client, and tests make thousands of them.
+redis.utils.get_lib_version = cache(redis.utils.get_lib_version)
 
 # Every run tries other examples, and there are many runs. How long one takes says how busy the machine is.
 settings.register_profile(

@@ -103,9 +103,9 @@ async def test_the_jobs_own_time_to_live_wins(bench: Bench) -> None:
     assert await bench.raw.pttl(bench.keys.job("a")) > TTL_MS
 
 
-async def test_the_dead_stream_is_bounded(bench: Bench) -> None:
+async def test_the_dead_stream_is_bounded(real_bench: Bench) -> None:
     for start in range(0, 600, 100):
-        await bench.submit(*(f"j{start + n}" for n in range(100)))
-        for entry in await bench.take(f"b{start}", size=100):
-            await _quarantine(bench, entry, keep=50)
-    assert await bench.raw.xlen(bench.keys.dead) <= 50 + 200
+        await real_bench.submit(*(f"j{start + n}" for n in range(100)))
+        for entry in await real_bench.take(f"b{start}", size=100):
+            await _quarantine(real_bench, entry, keep=50)
+    assert await real_bench.raw.xlen(real_bench.keys.dead) <= 50 + 200
