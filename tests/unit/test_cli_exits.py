@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from ssl import SSLCertVerificationError
 from typing import TYPE_CHECKING
 
 import pytest
+import redis
 
 from microbatch.common import errors
+from microbatch.common.redis_errors import translated
 from microbatch.console.exits import ExitCode, UsageError, refusal_of
 from microbatch.console.json_values import BadJson
 
@@ -74,27 +77,33 @@ def test_the_line_says_what_to_do() -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "words", "advice"),
+    ("url", "cause", "advice"),
     [
-        ("rediss://h:1/0", "[SSL: CERTIFICATE_VERIFY_FAILED] certificate has expired", "ssl_ca_certs"),
-        ("rediss://h:1/0", "(104, 'Connection reset by peer')", "ssl_certfile"),
-        ("rediss://h:1/0?ssl_ca_certs=x", "No such file or directory", "a file that the URL names"),
-        ("rediss://h:1/0", "TimeoutError", "does it speak TLS"),
-        ("redis://h:1/0", "(104, 'Connection reset by peer')", "rediss://"),
-        ("redis://h:1/0", "Connect call failed", "is it running?"),
-        ("unix:///no/such/socket", "No such file or directory", "is it running?"),
+        ("rediss://h:1/0", SSLCertVerificationError("certificate has expired"), "ssl_ca_certs"),
+        ("rediss://h:1/0", ConnectionResetError(104, "Connection reset by peer"), "ssl_certfile"),
+        ("rediss://h:1/0?ssl_ca_certs=x", FileNotFoundError(2, "No such file"), "a file that the URL names"),
+        ("rediss://h:1/0", TimeoutError(), "does it speak TLS"),
+        ("redis://h:1/0", ConnectionResetError(104, "Connection reset by peer"), "rediss://"),
+        ("redis://h:1/0", ConnectionRefusedError(111, "Connect call failed"), "is it running?"),
+        ("unix:///no/such/socket", FileNotFoundError(2, "No such file"), "is it running?"),
     ],
 )
-def test_a_server_that_does_not_answer_may_want_something_else(url: str, words: str, advice: str) -> None:
-    refusal = refusal_of(errors.ConnectionFailed(f"Redis at {url} did not answer: {words}"))
+def test_a_server_that_does_not_answer_may_want_something_else(
+    url: str, cause: Exception, advice: str
+) -> None:
+    lost = redis.ConnectionError(str(cause))
+    lost.__cause__ = cause
+    failed = translated(lost, url)
+    failed.__cause__ = lost
+    refusal = refusal_of(failed)
     assert advice in refusal.sentence
     assert refusal.code == 69
 
 
 def test_a_database_that_is_not_there_is_no_matter_of_the_version() -> None:
-    sentence = refusal_of(errors.ServerError("Redis answered: DB index is out of range")).sentence
-    assert "databases" in sentence
-    assert "7.0" not in sentence
+    refused = translated(redis.ResponseError("DB index is out of range"), "redis://h:1/99")
+    assert "below `databases`" in refusal_of(refused).sentence
+    assert "7.0" not in refusal_of(refused).sentence
 
 
 def test_a_bug_is_named_and_can_be_reported() -> None:

@@ -11,6 +11,7 @@ import pytest
 from microbatch.common import errors
 from microbatch.common.errors import (
     ClientClosed,
+    ConnectionFailed,
     DrainTimeout,
     DuplicateJobId,
     JobCancelled,
@@ -30,6 +31,7 @@ from microbatch.common.errors import (
 
 WITH_FACTS: list[MicrobatchError] = [
     ClientClosed(),
+    ConnectionFailed("Redis at redis://h did not answer", "redis://h"),
     DrainTimeout(3, "a second signal"),
     DuplicateJobId("q/a"),
     JobCancelled("q/a"),

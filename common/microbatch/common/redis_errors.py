@@ -60,6 +60,7 @@ _CROWDED = "max number of clients"  # a connection error to redis-py; the connec
 # What a script was refused, which comes without a code: in words of Redis 7.0, and of later servers.
 _REFUSED_IN_SCRIPT = ("The user executing the script can't", "ACL failure in script")
 _MOVED_AWAY = ("READONLY", "UNBLOCKED", "MASTERDOWN")
+_NO_SUCH_DATABASE = "DB index"
 
 
 class Unanswered(RedisConnectionError):
@@ -168,18 +169,22 @@ def translated(error: BaseException, where: str, *, in_doubt: bool = False) -> M
     if isinstance(error, _REFUSED) or words.startswith(
         ("WRONGPASS", "NOAUTH", "NOPERM", *_REFUSED_IN_SCRIPT)
     ):
-        return AuthenticationFailed(f"Redis at {where} refused: {words}")
+        return AuthenticationFailed(f"Redis at {where} refused: {words}", where)
     if is_out_of_memory(error):
         if in_doubt:
             return ConnectionFailed(
-                f"Redis at {where} did not answer, and was out of memory (maxmemory) when it was asked again"
+                f"Redis at {where} did not answer, and was out of memory (maxmemory) when it was asked again",
+                where,
             )
         return ServerFull(f"Redis at {where} is out of memory (maxmemory) and refused this")
     if isinstance(error, MovedError) and "+cluster" not in where:
         return ServerError(f"Redis at {where} is a node of a cluster: use redis+cluster://host:port")
     if isinstance(error, ResponseError) and verdict(error) is Verdict.REFUSE:
-        return ServerError(f"Redis at {where} answered: {words}")
+        refused = ServerError(f"Redis at {where} answered: {words}")
+        if _NO_SUCH_DATABASE in words:
+            refused.advice = "the number at the end of the URL has to be below `databases` in redis.conf"
+        return refused
     to = redirection(error)
     if to is not None:
         words = f"slot {to.slot} is on its way to {to.host}:{to.port} and does not arrive"
-    return ConnectionFailed(f"Redis at {where} did not answer: {words or type(error).__name__}")
+    return ConnectionFailed(f"Redis at {where} did not answer: {words or type(error).__name__}", where)

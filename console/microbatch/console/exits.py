@@ -57,15 +57,6 @@ _START_REDIS = "is it running? --redis-url or MICROBATCH_REDIS_URL says where, `
 _CERTIFICATES = (
     "ssl_ca_certs, ssl_certfile, ssl_keyfile and the host in the URL have to fit: see deploy/README.md"
 )
-_NO_ANSWER = (
-    # Words of an error, words of its address, and what is likely then; the first that fits.
-    ("No such file", "ssl_", "a file that the URL names in ssl_... is not there"),
-    ("SSL", "", _CERTIFICATES),
-    ("certificate", "", _CERTIFICATES),
-    ("reset by peer", "rediss", f"it may want another certificate of its clients: {_CERTIFICATES}"),
-    ("TimeoutError", "rediss", "is it running, and does it speak TLS at this port?"),
-    ("reset by peer", "redis://", "is it running? Where it speaks TLS, write rediss://"),
-)
 _PASSWORD = "check user and password in --redis-url or MICROBATCH_REDIS_URL, and the user's ACL rules"  # noqa: S105 - advice
 
 
@@ -75,7 +66,7 @@ def refusal_of(error: BaseException) -> Refusal:
         return Refusal(error.code, str(error))
     for kind, code, advice in _table():
         if isinstance(error, kind):
-            what_to_do = _specific(str(error), advice).replace(
+            what_to_do = _specific(error, advice).replace(
                 "JOB_ID", getattr(error, "job_id", None) or "JOB_ID"
             )
             sentence = str(error) if str(error).endswith("...") else str(error).rstrip(".")
@@ -89,14 +80,38 @@ def refusal_of(error: BaseException) -> Refusal:
     )
 
 
-def _specific(sentence: str, advice: str) -> str:
-    """Advice that fits the words where there is some: a wrong certificate is no server that is down."""
+def _specific(error: Exception, advice: str) -> str:
+    """What the error itself knows, or its causes say: a wrong certificate is no server that is down."""
     if advice == _START_REDIS:
-        fitting = (what for words, where, what in _NO_ANSWER if words in sentence and where in sentence)
+        server, causes = getattr(error, "server", ""), list(_causes(error))
+        fitting = (
+            what
+            for kind, part, what in _no_answer()
+            if part in server and any(isinstance(cause, kind) for cause in causes)
+        )
         return next(fitting, advice)
-    if "DB index" in sentence:
-        return "the number at the end of the URL has to be below `databases` in redis.conf"
-    return advice
+    return getattr(error, "advice", "") or advice
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """What led to an error, the last first: the system's own errors are at the end."""
+    cause = error.__cause__ or error.__context__
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _no_answer() -> Iterator[tuple[type[Exception], str, str]]:
+    """What the system said, a part of the server's URL, and what to do then; the first that fits."""
+    from ssl import SSLError  # noqa: PLC0415 - help does without
+
+    yield from (
+        (FileNotFoundError, "ssl_", "a file that the URL names in ssl_... is not there"),
+        (SSLError, "", _CERTIFICATES),
+        (ConnectionResetError, "rediss", f"it may want another certificate of its clients: {_CERTIFICATES}"),
+        (TimeoutError, "rediss", "is it running, and does it speak TLS at this port?"),
+        (ConnectionResetError, "redis://", "is it running? Where it speaks TLS, write rediss://"),
+    )
 
 
 def _table() -> Iterator[tuple[type[Exception], ExitCode, str]]:

@@ -16,7 +16,17 @@ __all__ = [
 
 
 class ConnectionFailed(MicrobatchError, ConnectionError):
-    """Redis could not be reached, or did not answer in time, retries included."""
+    """Redis could not be reached, or did not answer in time, retries included.
+
+    Attributes:
+        server: Its URL without a password; empty where that is not known.
+    """
+
+    server: str = ""
+
+    def __init__(self, sentence: str, server: str = "") -> None:
+        super().__init__(sentence)
+        self.server = server
 
 
 class AuthenticationFailed(ConnectionFailed):
@@ -24,7 +34,13 @@ class AuthenticationFailed(ConnectionFailed):
 
 
 class ServerError(MicrobatchError):
-    """Redis answered with an error that retrying cannot mend."""
+    """Redis answered with an error that retrying cannot mend.
+
+    Attributes:
+        advice: What mends it, where that is known.
+    """
+
+    advice: str = ""
 
 
 class ServerFull(ServerError, SubmitError):
