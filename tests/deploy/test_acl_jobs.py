@@ -209,7 +209,7 @@ def test_an_admin_retries_purges_and_schedules(failed: str, cli: Callable[..., A
 def test_an_admin_orders_workers_and_an_observer_only_lists_them(
     cli: Callable[..., Any], server: Guarded
 ) -> None:
-    (worker,) = cli("observer", "workers")
+    (worker,) = [each for each in cli("observer", "workers") if each["id"] != "gone"]  # another test's
     for words in (
         ("ping",),
         ("stats",),
