@@ -266,8 +266,8 @@ def test_children_of_a_worker_process_end_with_it_and_not_before(redis_url: str,
 def test_a_child_whose_worker_is_gone_before_it_has_started_ends_without_a_word() -> None:
     ours, theirs = socket.socketpair()
     our_log, their_log = socket.socketpair()
-    read_end, write_end = os.pipe()  # held until the end: it is the line that tells, not the tether
-    descriptors = [str(number) for number in (theirs.fileno(), read_end, their_log.fileno())]
+    our_side, their_side = socket.socketpair()  # held until the end: it is the line that tells, not this one
+    descriptors = [str(each.fileno()) for each in (theirs, their_side, their_log)]
     for each in (ours, our_log):
         each.close()
     ended = subprocess.run(
@@ -286,10 +286,8 @@ def test_a_child_whose_worker_is_gone_before_it_has_started_ends_without_a_word(
         timeout=60,
         check=False,
     )
-    for each in (theirs, their_log):
+    for each in (theirs, their_log, our_side, their_side):
         each.close()
-    for end in (read_end, write_end):
-        os.close(end)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
