@@ -152,6 +152,9 @@ class Verdict:
         return {kind: getattr(self, kind) for kind in KINDS if getattr(self, kind)}
 
 
+ANSWERS = (What.ACCEPTED, What.UNKNOWN, What.REFUSED, What.JOINED)
+"""What each submit ends with, where its process lives to say so."""
+
 KINDS = (
     *("lost", "duplicated", "crossed", "overwritten", "unexpected", "wrong"),
     *("early", "repeated", "rivals"),
@@ -177,10 +180,15 @@ def judge(
     events = list(events)
     fates: dict[str, set[What]] = defaultdict(set)
     adrift: set[str] = set()
+    unanswered: Counter[str] = Counter()
     for event in events:
         fates[event.job].add(event.what)
+        unanswered[event.job] += (event.what is What.SUBMITTED) - (event.what in ANSWERS)
         if event.what in {What.SUBMITTED, What.UNKNOWN} and any(each.may_undo(event) for each in failovers):
             adrift.add(event.job)
+    for job, count in unanswered.items():
+        if count > 0:  # whoever submitted it died before he could say more
+            fates[job].add(What.UNKNOWN)
 
     verdict = Verdict()
     for history, until_s in _histories(events, failovers):

@@ -253,6 +253,17 @@ def test_a_job_that_was_refused_and_then_submitted_again_is_accepted() -> None:
     assert story.kinds() == set()
 
 
+def test_a_job_may_run_whose_submitter_died_while_he_submitted_it_again() -> None:
+    story = Story({"a": Wanted("x")})
+    for what in (What.SUBMITTED, What.REFUSED, What.SUBMITTED, What.REFUSED):
+        story.add(what, "a")
+    story.add(What.FINAL, "a", Outcome("succeeded", "x"))
+    assert story.kinds() == {"unexpected"}
+
+    story.add(What.SUBMITTED, "a")
+    assert story.kinds() == set()
+
+
 def test_two_channels_may_announce_the_same_outcome() -> None:
     story = Story({"a": Wanted("x")})
     story.add(What.SUBMITTED, "a")
