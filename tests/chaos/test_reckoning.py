@@ -120,3 +120,7 @@ def test_recovery_is_the_time_from_the_last_death_to_the_jobs_end() -> None:
     again = replace(records[GOOD.job_id], ended_s=50.0, past=((Outcome("failed", "ResultMismatch"), 4.5),))
     found = judged(Evidence([*lines(GOOD), *began], {GOOD.job_id: again}, ends=ends))
     assert found.recovery_s == [2.5]
+
+    later = [*ends, End("worker-3", 3, 9.0, -9, ("kill",))]  # it had answered by then
+    found = judged(Evidence([*lines(GOOD), *began], {GOOD.job_id: again}, ends=later))
+    assert found.recovery_s == [2.5]

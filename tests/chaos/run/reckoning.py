@@ -184,12 +184,12 @@ def recovery_times(lines: Iterable[Line], records: Mapping[str, Record], ends: I
         ):
             continue
         record = records[line.job]
-        # A job that an operator gave another run has several ends: the first one after the death counts.
-        for ended_s in sorted([*(at_s for _, at_s in record.past), record.ended_s]):
-            if ended_s > death_s:
-                run = line.job, ended_s
-                victims[run] = max(victims[run], death_s)
-                break
+        # A job that an operator gave another run has several ends: that of the run that began here counts.
+        ends_s = (*(at_s for _, at_s in record.past), record.ended_s)
+        ended_s = min((at_s for at_s in ends_s if at_s > line.at_s), default=0.0)
+        if ended_s > death_s:
+            run = line.job, ended_s
+            victims[run] = max(victims[run], death_s)
     return sorted(ended_s - death_s for (_, ended_s), death_s in victims.items())
 
 
