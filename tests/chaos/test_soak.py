@@ -24,7 +24,7 @@ async def test_a_short_soak_samples_every_gauge_and_finds_no_growth(tmp_path: Pa
     found, problems = await soak(SECONDS, tmp_path)
 
     assert {trend.name.rpartition(" ")[2] for trend in found} == GAUGES
-    assert all(trend.first > 0 for trend in found if trend.name.startswith(LONG_LIVED))
+    assert all(trend.last > 0 for trend in found if trend.name.startswith(LONG_LIVED))
     assert problems == []
 
 
