@@ -8,13 +8,13 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from redis.exceptions import AuthenticationError, NoPermissionError
+from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 from tests.deploy.acl_kit import guarded, password_of
 from tests.deploy.kit import DEPLOY, ENGINES, ROOT, booted, client_of
 
 from microbatch.common.errors import AuthenticationFailed
 from microbatch.console.doctor.acl_lines import USERS, rights_of_user
-from microbatch.console.doctor.roles import EXAMPLES
+from microbatch.console.doctor.roles import EXAMPLES, WRITES
 from microbatch.producer import Client
 
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ def allowed(root: Any, user: str) -> set[str]:
 def test_a_user_may_send_the_commands_of_its_roles_and_every_other_one_is_refused(
     server: Guarded, user: str
 ) -> None:
-    assert allowed(server.root, user) - FOR_ALL == set(rights_of_user(user))
+    more = {"hdel", "hset", "pexpire"} if user == "observer" else set[str]()  # at two keys, see below
+
+    assert allowed(server.root, user) - FOR_ALL == set(rights_of_user(user)) | more
 
 
 @pytest.mark.parametrize("user", USERS)
@@ -92,6 +94,37 @@ def test_what_would_do_harm_is_refused_for_real(server: Guarded, user: str) -> N
         for words in HARMFUL:
             with pytest.raises(NoPermissionError):
                 client.execute_command(*words)
+
+
+def test_the_commands_that_write_are_those_that_the_server_says_write(server: Guarded) -> None:
+    flags = {}
+    for row in server.root.execute_command("COMMAND").values():
+        flags[row["name"]] = set(row["flags"])
+        flags |= {sub[0]: set(sub[2]) for sub in row.get("subcommands") or []}
+    ours = {right.partition(":")[0] for right in EXAMPLES}
+
+    assert {right for right in ours if "write" in flags.get(right, ())} | {"publish"} == WRITES
+
+
+def test_an_observer_changes_nothing_by_any_command_and_not_by_a_script_of_its_own(server: Guarded) -> None:
+    """It may only say that it wants to be told, at two keys of each queue."""
+    named_alike = "mb:{q}:job:a:listeners"  # by somebody who chose "a:listeners" as the id of a job
+    server.root.hset(named_alike, "state", "queued")
+    with client_of(server.directory, username="observer", password=password_of("observer")) as client:
+        digest = client.script_load("return redis.call(unpack(ARGV))")
+        for right in sorted(WRITES):
+            for example in EXAMPLES[right]:
+                words = [word.replace("{q}", "mb:{q}:") for word in example]
+                at = next(index for index, word in enumerate(words) if word.startswith("mb:"))
+                for key in (words[at], named_alike):
+                    with pytest.raises(ResponseError, match=r"permission|executing the script can't"):
+                        client.evalsha(digest, 1, "mb:{q}:", *words[:at], key, *words[at + 1 :])
+        for key in ("mb:{q}:listeners", "mb:{q}:watchers"):
+            assert client.hset(key, "a", "1")
+            assert client.pexpire(key, 1000)
+            assert client.hdel(key, "a")
+    assert server.root.hgetall(named_alike) == {"state": "queued"}
+    server.root.delete(named_alike)
 
 
 def test_without_a_name_or_with_a_wrong_password_nobody_comes_in(server: Guarded) -> None:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.chaos.kit import wait_until
+from tests.chaos.kit import until, wait_until
 from tests.deploy.acl_kit import guarded
 from tests.deploy.kit import ENGINES
 from tests.integration.command import Command
 
 from microbatch.common.keys import QueueKeys
 from microbatch.console.main import main
-from microbatch.producer import Client, JobCancelled, JobExpired, JobFailed, NotReplicated
+from microbatch.producer import AsyncClient, Client, JobCancelled, JobExpired, JobFailed, NotReplicated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,6 +154,44 @@ def test_an_observer_sees_queues_jobs_letters_and_schedules(
     assert {failed, done.id} <= {row["id"] for row in listed}
     assert jobs_in(cli, "echo", "--batch-key", "k") == []
     assert cli("observer", "job", "show", failed, "--payload")["payload"] == "bad"
+    assert [row["queue"] for row in cli("observer", "top")["queues"]] == ["echo"]
+    assert cli("observer", "batches", "echo")
+    cli("observer", "log", done.id)
+
+
+async def test_an_observer_watches_what_happens(server: Guarded, producer: Client) -> None:
+    seen: list[str] = []
+
+    async def listen() -> None:
+        async for update in client.events("echo"):
+            seen.append(update.id)
+            if update.state.is_final:
+                return
+
+    async with AsyncClient(server.url("observer")) as client:
+        listening = asyncio.create_task(listen())
+        await until(lambda: bool(server.root.exists(KEYS.listeners)), LIMIT_S)
+        job = await asyncio.to_thread(producer.submit, "echo", "watched")
+        await asyncio.wait_for(listening, LIMIT_S)
+    assert job.id in seen
+
+
+def test_an_observer_is_told_how_a_lost_and_an_overdue_job_end_and_ends_neither(
+    server: Guarded, producer: Client, cli: Callable[..., Any]
+) -> None:
+    lost = producer.submit("echo", "lost", delay_s=500)
+    late = producer.submit("echo", "late", delay_s=500, expires_in_s=0.001)
+    server.root.zrem(KEYS.scheduled, lost.id.partition("/")[2])
+    records = [KEYS.job(job.id.partition("/")[2]) for job in (lost, late)]
+    before = [server.root.dump(record) for record in records]
+
+    cli("observer", "result", lost.id, "--wait", code=1)
+    shown = [cli("observer", "job", "show", job.id) for job in (lost, late)]
+
+    assert [row["state"] for row in shown] == ["failed", "expired"]
+    assert shown[0]["error"]["type"] == "JobLost"
+    assert [server.root.dump(record) for record in records] == before
+    assert [job.status().state for job in (lost, late)] == ["failed", "expired"]  # who may write ends them
 
 
 def jobs_in(cli: Callable[..., Any], *words: str) -> list[dict[str, Any]]:

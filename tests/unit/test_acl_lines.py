@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,7 @@ def test_a_user_may_send_what_its_roles_send_over_any_connection(user: str) -> N
         if role.name in USERS[user]
         for url in ("redis://h/1", "redis+sentinel://h/s", "redis+cluster://h")
         for right, _ in vectors(role, "q", url)
+        if right[0] != "("  # a set of rules that stands by itself
     }
     if user == "admin":
         assert set(rights_of_user(user)) >= needed - OPTIONAL
@@ -72,11 +74,20 @@ def test_users_of_some_queues_get_the_keys_of_these_alone() -> None:
     _, *lines = acl_lines(["embed", "index"])
 
     for line in lines:
-        words = line.split()
+        words = line.partition("(")[0].split()
         assert [word for word in words if word[0] in "~&%"] == [
             *("~mb:{embed}:*", "~mb:{index}:*", "~mb:queues"),
             *("&mb:{embed}:*", "&mb:{index}:*"),
         ]
+
+
+def test_only_the_observer_has_rules_of_their_own_for_keys_that_say_who_wants_to_be_told() -> None:
+    told = "~mb:{%s}:listeners ~mb:{%s}:watchers resetchannels -@all +hdel +hset +pexpire"
+    for queues, names in (((), "*"), (("embed", "index"), "embed index")):
+        selectors = {line.split()[1]: re.findall(r"\(([^)]*)\)", line) for line in acl_lines(queues)}
+        assert {user: found for user, found in selectors.items() if found} == {
+            "observer": [told % (name, name) for name in names.split()]
+        }
 
 
 def test_nobody_comes_in_without_a_name_and_no_line_holds_a_password() -> None:

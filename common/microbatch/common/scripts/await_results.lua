@@ -7,7 +7,7 @@
 --          carries REPLY_LIMIT_BYTES of values: ask again for these (each call carries at least one)
 -- Atomic because: a result that lands between the read and the registration would be waited for in vain.
 -- With `check`, a job whose entry is gone becomes `failed` with JobLost, and one whose deadline passed before it
--- was started becomes `expired`: whoever asks, settles it.
+-- was started becomes `expired`: whoever asks, settles it (who may not write is told, and nothing is written).
 -- @include base
 -- @include backlog
 -- @include lanes

@@ -7,7 +7,7 @@
 --          consumer is '' where no worker holds the job; attempt counts the runs that began
 -- Atomic because: "running" is derived from the record and the entry together; between two reads the job may
 --          move. A record that is not final and has no entry becomes `failed` with JobLost; one whose deadline
---          passed before it was started becomes `expired`.
+--          passed before it was started becomes `expired`. Who may not write is told so, and nothing is written.
 -- @include base
 -- @include backlog
 -- @include lanes
@@ -39,9 +39,16 @@ end
 
 record = told(record)
 for i = 1, #record, 2 do facts[record[i]] = record[i + 1] end
-if conclude(id, facts['state'], facts['entry'] or '', facts['expires_ms'], lost_error, ttl_ms) then
+local ended, value, is_written =
+  conclude(id, facts['state'], facts['entry'] or '', facts['expires_ms'], lost_error, ttl_ms)
+if ended then
   send_replies()
-  return {told(redis.call('HGETALL', job_key(id))), '', '', '0', '0', facts['attempt'] or '0', ''}
+  if is_written then
+    record = told(redis.call('HGETALL', job_key(id)))
+  else  -- whoever asked may only look; of a field that comes twice the last one counts
+    for _, word in ipairs({'state', ended, 'error', value}) do record[#record + 1] = word end
+  end
+  return {record, '', '', '0', '0', facts['attempt'] or '0', ''}
 end
 if facts['state'] ~= 'queued' then return {record, '', '', '0', '0', facts['attempt'] or '0', ''} end
 

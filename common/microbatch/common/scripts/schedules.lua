@@ -24,8 +24,8 @@ end
 for _, name in ipairs(names) do
   local look_ms = redis.call('ZSCORE', Q .. 'schedules', name)
   local hash = redis.pcall('HGETALL', schedule_key(name))
-  if hash.err or #hash == 0 then
-    redis.call('ZREM', Q .. 'schedules', name)  -- somebody deleted it
+  if hash.err or #hash == 0 then  -- somebody deleted it; who only looks leaves that to the workers
+    if which == 'due' then redis.call('ZREM', Q .. 'schedules', name) end
   elseif look_ms then
     local waiting = {}
     for _, put in ipairs(ahead_of(name)) do

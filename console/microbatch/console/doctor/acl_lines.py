@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
-from microbatch.console.doctor.roles import CONNECTION, OPTIONAL, ROLES, TOPOLOGY, commands_of_script
+from microbatch.console.doctor.roles import CONNECTION, OPTIONAL, ROLES, TOPOLOGY, rights_of_role, sign_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,12 +36,11 @@ ROTATION: Final = ("acl|load",)
 
 
 def rights_of_user(user: str) -> tuple[str, ...]:
-    """Every command that a user of the file may send, in the words of ACL rules, sorted."""
+    """Every command that a user may send at any key of ours, in the words of ACL rules, sorted."""
     rights = {*CONNECTION, "select", *(right for more in TOPOLOGY.values() for right in more)}
     for role in ROLES:
         if role.name in USERS[user]:
-            rights |= {right.partition(":")[0] for right in role.commands}
-            rights |= {right for script in role.scripts for right in commands_of_script(script)}
+            rights |= {right.partition(":")[0] for right in rights_of_role(role)}
     if user == "admin":
         rights |= {*EXAMINING, *ROTATION}
     # A server that does not know a subcommand refuses the whole file.
@@ -62,9 +61,12 @@ def acl_lines(queues: Sequence[str] = ()) -> list[str]:
     prefixes = [QueueKeys(queue).prefix for queue in queues] or ["mb:"]
     keys = [f"~{prefix}*" for prefix in prefixes] + ([f"~{KNOWN_QUEUES}"] if queues else [])
     channels = [f"&{prefix}*" for prefix in prefixes]
+    selectors = [sign_up(prefix) for prefix in (prefixes if queues else ["mb:{*}:"])]
+    looking = {role.name for role in ROLES if role.looks}
     lines = ["user default reset"]  # off, without rights: nobody comes in without a name
     for user in USERS:
         commands = [f"+{right}" for right in rights_of_user(user)]
         words = [*keys, "resetchannels", *channels, "-@all", *commands]
+        words += selectors if looking.issuperset(USERS[user]) else []
         lines.append(f"user {user} on {password_mark(user)} {' '.join(words)}")
     return lines

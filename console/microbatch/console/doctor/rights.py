@@ -72,7 +72,7 @@ async def _missing(
         lacks: dict[str, None] = {}  # in order, each once
         for index, queue in enumerate(queues[:MOST_QUEUES] or (NO_QUEUE,)):
             for right, example in vectors(role, queue, url):
-                if index and right not in _KEY_COMMANDS:  # the same for each queue
+                if index and right not in _KEY_COMMANDS and right[0] != "(":  # the same for each queue
                     continue
                 found = await lack(right, example)
                 if found and (queues or found[0] not in "~&"):
@@ -89,6 +89,8 @@ def _by_dry_run(examiner: Examiner, user: str) -> Lack:
         words = text(reply)
         if words == "OK":
             return None
+        if right[0] == "(":  # a set of rules that stands by itself
+            return right
         about = _OF_A_KEY.search(words)
         if about is None:
             return None if right in OPTIONAL else right
@@ -100,7 +102,7 @@ def _by_dry_run(examiner: Examiner, user: str) -> Lack:
 
 def _by_rules(rules: AclRules) -> Lack:
     async def lack(right: str, example: tuple[str, ...]) -> str | None:
-        if not rules.allows_command(right):
+        if not rules.allows_command(example[0].lower() if right[0] == "(" else right):
             return None if right in OPTIONAL else right
         is_channel = right in ("publish", "subscribe")
         allows = rules.allows_channel if is_channel else rules.allows_key

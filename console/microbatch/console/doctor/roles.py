@@ -1,8 +1,9 @@
 """The roles: what each of them sends to Redis, as one table.
 
 Rule: a role is its scripts and the commands that its code sends itself. What a script calls is read from
-the script's own text, so it cannot be forgotten; tests compare the table with the code of each package.
-Nothing here asks Redis.
+the script's own text, so it cannot be forgotten; tests compare the table with the code of each package. A
+role that looks may send none of these commands that writes, except where it says that it wants to be told:
+its scripts ask Redis first (`include/carried.lua`). Nothing here asks Redis.
 """
 
 from __future__ import annotations
@@ -23,9 +24,12 @@ __all__ = [
     "EXAMPLES",
     "OPTIONAL",
     "ROLES",
+    "WRITES",
     "Role",
     "commands_of_script",
+    "rights_of_role",
     "sent_by_connections",
+    "sign_up",
     "vectors",
 ]
 
@@ -41,6 +45,13 @@ CONNECTION: Final = ("client|setname", "client|setinfo", "ping", "evalsha", "scr
 TOPOLOGY: Final = {"+sentinel": ("role",), "+cluster": ("cluster|slots", "asking")}
 """What connections send besides, by a part of the URL's scheme."""
 
+WRITES: Final = frozenset(
+    {"del", "hdel", "hincrby", "hset", "hsetnx", "persist", "pexpire", "publish", "rename", "sadd", "set"}
+    | {"srem", "xack", "xadd", "xdel", "xgroup|create", "xgroup|delconsumer", "xreadgroup", "xtrim"}
+    | {"zadd", "zpopmax", "zrem", "zremrangebyscore"}
+)
+"""Commands that change something or tell somebody something."""
+
 _DATABASE: Final = re.compile(r"://[^?]*/0*[1-9]\d*/?(?:\?|$)|[?&]db=0*[1-9]")
 
 _CALL: Final = r"\b(?:{callers})\(\s*'([A-Z]+)'(?:\s*,\s*'([A-Z]+)')?"
@@ -51,11 +62,16 @@ _COMMENT: Final = re.compile(r"--.*")
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """One way to use Redis: its scripts, and the commands that its code sends itself."""
+    """One way to use Redis: its scripts, and the commands that its code sends itself.
+
+    Attributes:
+        looks: It changes nothing of any job or queue, whatever its user sends.
+    """
 
     name: str
     scripts: tuple[str, ...]
     commands: tuple[str, ...]
+    looks: bool = False
 
 
 ROLES: Final = (
@@ -88,6 +104,7 @@ ROLES: Final = (
             *("lane_jobs", "scheduled_jobs", "job_records", "job_entry"),
         ),
         ("smembers", "xrevrange", "subscribe:reply", "scan", "zscan", "zrange", "type"),
+        looks=True,
     ),
     Role(
         "operator",
@@ -190,12 +207,30 @@ def sent_by_connections(url: str) -> tuple[str, ...]:
     return (*CONNECTION, *more)
 
 
+def rights_of_role(role: Role) -> frozenset[str]:
+    """What a role sends at any key of ours, connections apart."""
+    sent = frozenset(role.commands).union(*map(commands_of_script, role.scripts))
+    return sent - WRITES if role.looks else sent
+
+
+def sign_up(prefix: str) -> str:
+    """The selector by which who only looks may say that it wants to be told: the only keys that it writes.
+
+    Args:
+        prefix: Of a queue's keys, or a pattern of it.
+    """
+    keys = " ".join(f"~{prefix}{name}" for name in ("listeners", "watchers"))
+    return f"({keys} resetchannels -@all +hdel +hset +pexpire)"
+
+
 def vectors(role: Role, queue: str, url: str) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Everything that a role sends: the right that it needs, and an example with the queue's keys."""
-    needed = {*sent_by_connections(url), *role.commands}
-    for script in role.scripts:
-        needed |= commands_of_script(script)
     prefix = QueueKeys(queue).prefix
-    for right in sorted(needed):
+    for right in sorted({*sent_by_connections(url), *rights_of_role(role)}):
         for example in EXAMPLES[right]:
             yield right.partition(":")[0], tuple(word.replace("{q}", prefix) for word in example)
+    if role.looks:
+        for key in (f"{prefix}listeners", f"{prefix}watchers"):
+            yield sign_up(prefix), ("HSET", key, "f", "v")
+            yield sign_up(prefix), ("HDEL", key, "f")
+            yield sign_up(prefix), ("PEXPIRE", key, "1")

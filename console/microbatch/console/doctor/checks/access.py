@@ -46,4 +46,4 @@ def check_access(facts: Facts) -> Iterator[Finding]:
 
 def _rule(lack: str) -> str:
     """The ACL rule that grants it."""
-    return lack if lack[0] in "~&" else f"+{lack}"
+    return lack if lack[0] in "~&(" else f"+{lack}"
