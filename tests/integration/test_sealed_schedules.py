@@ -107,3 +107,34 @@ async def test_a_dead_letter_shows_its_payload_to_who_has_the_keys(desk: Desk, k
         (sealed,) = await stranger.dead_letters("work").newest(1)
         assert sealed.payload is None
         assert "seal" in sealed.payload_fault
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_who_has_the_keys_is_shown_the_payload_of_a_job_whether_it_waits_or_has_failed(
+    desk: Desk, kind: Any
+) -> None:
+    long_headers = {
+        "why": "x" * 6_000,
+        "h": "1",
+    }  # longer than lists of jobs show: the seal covers all of them
+    async with client(desk, **kind) as producer, admin(desk, **kind) as holder, admin(desk) as stranger:
+        waiting = await producer.submit("work", {"what": MARK}, headers=long_headers)
+        later = await producer.submit("work", {"what": MARK}, delay_s=500)
+        for job in (waiting, later):
+            sheet = await holder.jobs("work").show(job.id, with_payload=True)
+            assert sheet is not None
+            assert (sheet.payload, sheet.payload_fault) == ({"what": MARK}, "")
+            sheet = await stranger.jobs("work").show(job.id, with_payload=True)
+            assert sheet is not None
+            assert (sheet.payload, "seal" in sheet.payload_fault) == (None, True)
+        async with Worker([broken], settings=quick(desk.url, **kind)):
+            with pytest.raises(JobFailed):
+                await waiting.result(timeout_s=10)
+        sheet = await holder.jobs("work").show(waiting.id, with_payload=True)
+        assert sheet is not None
+        assert (sheet.payload, sheet.payload_fault) == ({"what": MARK}, "")
+
+
+@batch_processor(queue="work", max_wait_ms=0)
+async def broken(batch: Batch[Any]) -> list[Any]:
+    return [ValueError("no")] * len(batch)

@@ -15,7 +15,7 @@ from microbatch.common.errors import ProtocolError
 from microbatch.common.happenings import parse_error
 from microbatch.common.identifiers import is_name, job_id
 from microbatch.common.job_update import ErrorFacts
-from microbatch.common.sealed_jobs import open_job
+from microbatch.common.sealed_jobs import payload_or_fault
 from microbatch.common.stored_numbers import moment_of, number_of
 
 if TYPE_CHECKING:
@@ -111,13 +111,7 @@ def parse_letter(queue: str, letter: RawLetter, seals: Seals | None = None) -> D
 def _payload(queue: str, local: str, named: Mapping[str, bytes], seals: Seals | None) -> tuple[Any, str]:
     if "payload" not in named:
         return None, "the entry has no payload"
-    try:
-        payload = named["payload"]
-        if seals is not None:
-            payload = open_job(seals, queue, local, payload, named.get("headers", b""))
-        return decode(payload), ""
-    except ProtocolError as error:
-        return None, str(error)
+    return payload_or_fault(seals, queue, local, named["payload"], named.get("headers", b""))
 
 
 def _headers(raw: bytes) -> Mapping[str, Any]:

@@ -13,10 +13,12 @@ from microbatch.common.codec import decode, encode
 from microbatch.common.errors import ProtocolError, SealError
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from microbatch.common.schedule import Definition, Schedule
     from microbatch.common.seals import Seals
 
-__all__ = ["open_job", "open_schedule", "sealed_definition"]
+__all__ = ["open_job", "open_schedule", "payload_or_fault", "sealed_definition"]
 
 TICK = "tick"
 
@@ -46,6 +48,16 @@ def open_job(seals: Seals, queue: str, local: str, payload: bytes, headers: byte
         if not name:
             raise
         return seals.open("schedule", queue, name, payload, bound)
+
+
+def payload_or_fault(
+    seals: Seals | None, queue: str, local: str, payload: bytes, headers: bytes
+) -> tuple[Any, str]:
+    """A job's decoded payload, for people; or why it cannot be shown. Without keys a seal is a reason."""
+    try:
+        return decode(payload if seals is None else open_job(seals, queue, local, payload, headers)), ""
+    except ProtocolError as error:
+        return None, str(error)
 
 
 def open_schedule(seals: Seals, queue: str, name: str, payload: bytes, headers: bytes) -> bytes:

@@ -116,7 +116,7 @@ class Admin:
 
     def jobs(self, queue: str) -> Jobs:
         """The jobs of a queue: list, show, cancel, retry; no round trip. Errors as from `dead_letters`."""
-        return Jobs(self._opened(), queue)
+        return Jobs(self._opened(), queue, seals_of(self._settings))
 
     def schedules(self, queue: str) -> Schedules:
         """The recurring jobs of a queue; no round trip. Errors as from `dead_letters`."""

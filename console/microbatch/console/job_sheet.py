@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from microbatch.common import scripts
-from microbatch.common.codec import decode
-from microbatch.common.errors import ProtocolError
 from microbatch.common.happenings import parse_lines
 from microbatch.common.identifiers import job_id
 from microbatch.common.netstrings import read_netstrings
+from microbatch.common.sealed_jobs import payload_or_fault
 from microbatch.common.states import JobState
 from microbatch.common.status import parse_status
 from microbatch.console.job_row import row_of_entry
@@ -24,6 +23,8 @@ if TYPE_CHECKING:
     from microbatch.common.dead_letter import DeadLetter
     from microbatch.common.job_update import LogLine
     from microbatch.common.keys import QueueKeys
+    from microbatch.common.scripts import JobSight
+    from microbatch.common.seals import Seals
     from microbatch.common.status import JobStatus
     from microbatch.console.dead_letters import DeadLetters
     from microbatch.console.job_row import JobRow
@@ -57,9 +58,15 @@ class JobSheet:
 
 
 async def read_sheet(
-    connection: Connection, keys: QueueKeys, local: str, letters: DeadLetters, *, with_payload: bool
+    connection: Connection,
+    keys: QueueKeys,
+    local: str,
+    letters: DeadLetters,
+    *,
+    with_payload: bool,
+    seals: Seals | None,
 ) -> JobSheet | None:
-    """Ask for all of it; None where there is neither a record nor a letter.
+    """Ask for all of it; None where there is neither a record nor a letter. Seals open what is sealed.
 
     Raises:
         ProtocolError: The record's key holds something else.
@@ -86,7 +93,7 @@ async def read_sheet(
     sight = await connection.run(scripts.job_entry(keys, local, with_payload=with_payload))
     if sight is None:  # it has come to its end just now
         return JobSheet(full_id, status, None, log, letter, None, NOT_KEPT if with_payload else "")
-    payload, fault = _decoded(sight.fields.get(b"payload")) if with_payload else (None, "")
+    payload, fault = _opened(keys.queue, local, sight, seals) if with_payload else (None, "")
     return JobSheet(full_id, status, row_of_entry(keys.queue, sight), log, letter, payload, fault)
 
 
@@ -97,8 +104,6 @@ def _told(letter: DeadLetter | None, with_payload: bool) -> tuple[Any, str]:  # 
     return (None, NOT_KEPT) if letter is None else (letter.payload, letter.payload_fault)
 
 
-def _decoded(raw: bytes | None) -> tuple[Any, str]:
-    try:
-        return decode(raw or b""), ""
-    except ProtocolError as error:
-        return None, str(error)
+def _opened(queue: str, local: str, sight: JobSight, seals: Seals | None) -> tuple[Any, str]:
+    said = sight.fields
+    return payload_or_fault(seals, queue, local, said.get(b"payload", b""), said.get(b"headers", b""))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from microbatch.common.connection import Connection
+    from microbatch.common.seals import Seals
     from microbatch.console.job_sheet import JobSheet
     from microbatch.console.job_walk import JobPage
 
@@ -61,15 +62,17 @@ class Jobs:
     Args:
         connection: Where they are.
         queue: The queue's name.
+        seals: Open payloads; None: there are no keys, and sealed ones cannot be shown.
 
     Raises:
         ValueError: Not a valid queue name.
     """
 
-    def __init__(self, connection: Connection, queue: str) -> None:
+    def __init__(self, connection: Connection, queue: str, seals: Seals | None = None) -> None:
         self._connection = connection
         self._keys = QueueKeys(check_queue(queue))
-        self._letters = DeadLetters(connection, queue)
+        self._letters = DeadLetters(connection, queue, seals)
+        self._seals = seals
 
     async def page(
         self, wanted: JobFilter | None = None, *, after: str | None = None, limit: int = 100
@@ -110,7 +113,9 @@ class Jobs:
             ProtocolError: Its key holds something else than a job's record.
         """
         local = self._local(name)
-        return await read_sheet(self._connection, self._keys, local, self._letters, with_payload=with_payload)
+        return await read_sheet(
+            self._connection, self._keys, local, self._letters, with_payload=with_payload, seals=self._seals
+        )
 
     async def cancel(self, names: Sequence[str]) -> AsyncIterator[list[JobAnswer]]:
         """End these jobs at once, in whatever state they are; up to 64 at a time.

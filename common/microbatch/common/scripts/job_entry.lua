@@ -1,4 +1,4 @@
--- job_entry: the entry of one job that is not finished: its options, and its payload where that is asked for.
+-- job_entry: the entry of one job that is not finished: its options, and its payload (then with whole headers) where that is asked for.
 --
 -- Keys:    the queue's prefix
 -- Args:    local id, whether with the payload (1 | 0)
@@ -26,7 +26,10 @@ end
 if not flat or #flat % 2 == 1 then return {} end
 local kept, size = told_fields(flat)
 if with_payload then
-  kept[#kept + 1] = 'payload'
-  kept[#kept + 1] = by_name(flat)['payload'] or ''
+  local named = by_name(flat)
+  for _, name in ipairs({'payload', 'headers'}) do  -- a seal covers all of the headers, however long they are
+    kept[#kept + 1] = name
+    kept[#kept + 1] = named[name] or ''
+  end
 end
 return {record[1], size, kept}
