@@ -87,3 +87,11 @@ def test_it_starts_without_redis_and_says_when_redis_has_come(tmp_path: Path) ->
 def test_a_name_that_is_no_queue_is_wrong_usage(tmp_path: Path, redis_url: str) -> None:
     done = ran_here("exporter", "--queue", "no/queue", redis_url=redis_url, here=tmp_path)
     assert (done.code, len(done.err)) == (2, 1)
+
+
+def test_an_address_that_is_taken_may_be_free_at_the_next_start(tmp_path: Path, redis_url: str) -> None:
+    command, address = begin(tmp_path, redis_url)
+    with command:
+        done = ran("exporter", "--monitoring-address", address, redis_url=redis_url, here=tmp_path)
+        assert done.end() == 1  # no 2: a supervisor is to try again
+        assert f"cannot listen at {address}" in done.err[-1]

@@ -42,6 +42,7 @@ def all_errors(
         (errors.ProtocolError("strange"), 1),
         (errors.AuthenticationFailed("WRONGPASS"), 2),
         (errors.SettingsError("no"), 2),
+        (errors.AddressUnavailable("taken"), 1),  # a supervisor tries again
         (errors.ProcessorError("no"), 2),
         (UsageError("no"), 2),
         (BadJson("nested too deep to be shown"), 1),

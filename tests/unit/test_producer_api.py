@@ -19,7 +19,8 @@ from microbatch.producer.loop_thread import LoopThread
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-OF_WORKERS = {"BatchTimeout", "DrainTimeout", "EmbeddedServerError", "ProcessorError", "ResultMismatch"}
+OF_WORKERS = {"AddressUnavailable", "BatchTimeout", "DrainTimeout", "EmbeddedServerError", "ProcessorError"}
+OF_WORKERS |= {"ResultMismatch"}
 
 
 def shape(method: Callable[..., Any]) -> list[tuple[str, object, object]]:

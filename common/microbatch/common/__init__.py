@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from microbatch.common.errors import (
+    AddressUnavailable,
     AuthenticationFailed,
     BatchTimeout,
     ClientClosed,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from microbatch.common.status import JobStatus
 
 __all__ = [
+    "AddressUnavailable",
     "AuthenticationFailed",
     "BatchRecord",
     "BatchSummary",

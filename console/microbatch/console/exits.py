@@ -20,7 +20,8 @@ class ExitCode(IntEnum):
 
     DONE = 0
     FAILED = 1
-    """The job failed, was cancelled, expired or was refused; of a worker: its processor's setup failed."""
+    """The job failed, was cancelled, expired or was refused; of a worker: its processor's setup failed, or
+    its monitoring address is taken."""
     USAGE = 2
     """Bad usage, settings, import or password: the next start would fail in the same way."""
     NOT_FOUND = 3
@@ -139,6 +140,7 @@ def _table() -> Iterator[tuple[type[Exception], ExitCode, str]]:
         (errors.SubmitError, ExitCode.FAILED, ""),
         (errors.ProtocolError, ExitCode.FAILED, "something else writes to these keys"),
         (BadJson, ExitCode.FAILED, ""),  # a result: a payload's is wrong usage
+        (errors.AddressUnavailable, ExitCode.FAILED, "each process needs one of its own"),
         (errors.SettingsError, ExitCode.USAGE, "`microbatch config` shows what is in force"),
         (errors.ProcessorError, ExitCode.USAGE, ""),
         (errors.EmbeddedServerError, ExitCode.REDIS_UNREACHABLE, ""),

@@ -35,7 +35,7 @@ examples:
   $ microbatch exporter --monitoring-address 0.0.0.0:9465
   $ microbatch exporter --queue embed --queue index
 
-exit codes: 0 told to stop; 2 wrong usage, settings or address
+exit codes: 0 told to stop; 1 the address is taken; 2 wrong usage or settings
 """
 DEFAULT_ADDRESS = "127.0.0.1:9465"
 LOOK_S = 0.5  # the system may give a signal to another thread, and that does not wake this one

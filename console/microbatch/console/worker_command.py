@@ -39,9 +39,10 @@ signals:
   USR1        write stacks and open batches to the log
 
 exit codes: 0 drained, also after max_batches or above max_rss_bytes; 1 a
-processor's setup failed; 2 wrong usage, settings, import or password; 69 Redis
-cannot be reached; 75 left before its batches were done (a deadline, a second
-signal, a batch that hangs), and handed them back
+processor's setup failed, or the monitoring address is taken; 2 wrong usage,
+settings, import or password; 69 Redis cannot be reached; 75 left before its
+batches were done (a deadline, a second signal, a batch that hangs), and handed
+them back
 """
 LEVELS = ("debug", "info", "warning", "error")
 

@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from microbatch.common.errors import (
+    AddressUnavailable,
     AuthenticationFailed,
     BatchTimeout,
     ConnectionFailed,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from microbatch.worker.worker import Worker
 
 __all__ = [
+    "AddressUnavailable",
     "AuthenticationFailed",
     "Batch",
     "BatchProcessor",

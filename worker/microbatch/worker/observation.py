@@ -68,6 +68,7 @@ class Observation:
         """Serve the pages, if an address is set; called on the loop.
 
         Raises:
+            AddressUnavailable: Nothing can listen there now.
             SettingsError: Nothing can listen there.
         """
         if self._settings.monitoring_address is None:

@@ -6,6 +6,7 @@ GET and HEAD of known paths and nothing else; a page that raises is a 500 and a 
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 import threading
@@ -13,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, NamedTuple
 
 from microbatch.common.bind_address import BindAddress
-from microbatch.common.errors import SettingsError
+from microbatch.common.errors import AddressUnavailable, SettingsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,6 +25,8 @@ log = logging.getLogger("microbatch.pages")
 TEXT = "text/plain; charset=utf-8"
 LOOK_S = 0.5
 REQUEST_LIMIT_S = 5.0
+PASSING = frozenset({errno.EADDRINUSE, errno.EADDRNOTAVAIL})
+"""Why an address cannot be listened at now, although the next start may find it free."""
 
 
 class Page(NamedTuple):
@@ -50,6 +53,7 @@ class PageServer:
         every_look: Called twice a second, in the server's thread.
 
     Raises:
+        AddressUnavailable: Something else listens there, or the host does not have the address yet.
         SettingsError: Nothing can listen there.
     """
 
@@ -62,9 +66,8 @@ class PageServer:
         try:
             self._server = _Server(address, pages, every_look)
         except OSError as error:
-            raise SettingsError(
-                f"monitoring_address: cannot listen at {address}: {error.strerror}"
-            ) from error
+            kind = AddressUnavailable if error.errno in PASSING else SettingsError
+            raise kind(f"monitoring_address: cannot listen at {address}: {error.strerror}") from error
         self.address = BindAddress(address.host, self._server.server_address[1])
         self._thread = threading.Thread(
             target=self._server.serve_forever, args=(LOOK_S,), name="microbatch-pages", daemon=True

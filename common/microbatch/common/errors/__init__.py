@@ -27,6 +27,7 @@ Every error carries its facts as attributes. redis-py's own errors reach users o
     |   `-- SealError             a value that is not signed or encrypted as this process asks for
     |-- EmbeddedServerError       the embedded server cannot start
     |-- SettingsError             also a ValueError
+    |   `-- AddressUnavailable    the monitoring address is taken, or not there yet
     |-- ProcessorError            a processor that cannot be used: wrong signature, failed setup
     |-- ResultMismatch            a processor answered with something else than one result per job
     |-- BatchTimeout              also a TimeoutError; a processor took longer than `batch_timeout_s`
@@ -63,10 +64,17 @@ from microbatch.common.errors.submit import (
     SubmitTimeout,
     TooManyBatchKeys,
 )
-from microbatch.common.errors.usage import ClientClosed, EmbeddedServerError, ProcessorError, SettingsError
+from microbatch.common.errors.usage import (
+    AddressUnavailable,
+    ClientClosed,
+    EmbeddedServerError,
+    ProcessorError,
+    SettingsError,
+)
 from microbatch.common.errors.worker import BatchTimeout, DrainTimeout, ResultMismatch
 
 __all__ = [
+    "AddressUnavailable",
     "AuthenticationFailed",
     "BatchTimeout",
     "ClientClosed",

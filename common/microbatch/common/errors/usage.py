@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from microbatch.common.errors.root import MicrobatchError
 
-__all__ = ["ClientClosed", "EmbeddedServerError", "ProcessorError", "SettingsError"]
+__all__ = ["AddressUnavailable", "ClientClosed", "EmbeddedServerError", "ProcessorError", "SettingsError"]
 
 
 class SettingsError(MicrobatchError, ValueError):
     """A setting has a value that cannot be used; the sentence names it and what it may be."""
+
+
+class AddressUnavailable(SettingsError):
+    """`monitoring_address` cannot be listened at now: another process does, or the host has it not yet."""
 
 
 class ProcessorError(MicrobatchError):
