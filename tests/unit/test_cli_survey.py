@@ -8,7 +8,7 @@ import pytest
 
 from microbatch.common.job_update import BatchSummary
 from microbatch.common.scripts import Fleet, QueueStatus, WorkerSight
-from microbatch.console.survey import MOST_BATCHES, queue_row, worker_rows
+from microbatch.console.survey import MOST_BATCHES, just_settled, queue_row, worker_rows
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp() * 1000)
@@ -64,3 +64,14 @@ def test_a_worker_of_several_queues_has_one_state(sights: list[tuple[str, int, f
     assert row.state == state
     assert row.queues == [f"q{number}" for number in range(len(sights))]
     assert row.jobs == 3 * row.batches
+
+
+def test_a_worker_that_is_seen_between_two_batches_is_working() -> None:
+    fleet = Fleet(NOW_MS, [WorkerSight("w", 0.1, 0, 0, "")])
+    busy = just_settled([batch(5, ago_s=0.2), batch(5, ago_s=3)], NOW_MS)
+
+    assert busy == {"w"}
+    assert [row.state for row in worker_rows([("q", fleet)], 10.0, busy=busy)] == ["working"]
+    assert just_settled([batch(5, ago_s=1.5)], NOW_MS) == set()
+    idle = Fleet(NOW_MS, [WorkerSight("w", 0.1, 0, 0, "idle")])
+    assert [row.state for row in worker_rows([("q", idle)], 10.0, busy=busy)] == ["idle"]

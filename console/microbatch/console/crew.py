@@ -20,7 +20,8 @@ from microbatch.common.identifiers import new_local_id
 from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
 from microbatch.common.orders import ORDERS, Answer, Order, check_order
 from microbatch.common.scripts import OrderCode
-from microbatch.console.survey import WorkerRow, worker_rows
+from microbatch.console.survey import WorkerRow, just_settled, worker_rows
+from microbatch.producer.recent import recent_batches
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +32,7 @@ __all__ = ["Crew", "CrewReply", "WorkerNotFound"]
 
 HEARTBEAT_LIMIT_S: Final = 10.0
 PER_CALL: Final = 256
+LAST_BATCHES: Final = 100
 FIRST_LOOK_S, LAST_LOOK_S = 0.02, 0.2
 
 
@@ -96,8 +98,12 @@ class Crew:
         if queues is None:
             names = await self._connection.execute("SMEMBERS", KNOWN_QUEUES)
             queues = sorted(name.decode("utf-8", "replace") for name in names)
-        fleets = [(queue, await self._connection.run(scripts.fleet(QueueKeys(queue)))) for queue in queues]
-        rows = worker_rows(fleets, heartbeat_limit_s)
+        fleets, busy = [], set[str]()
+        for keys in map(QueueKeys, queues):
+            fleet = await self._connection.run(scripts.fleet(keys))
+            fleets.append((keys.queue, fleet))
+            busy |= just_settled(await recent_batches(self._connection, keys, LAST_BATCHES), fleet.now_ms)
+        rows = worker_rows(fleets, heartbeat_limit_s, busy=busy)
         wanted, marks = list(ids), set(labels)
         here = {row.worker for row in rows}
         for worker in wanted:

@@ -12,18 +12,30 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from collections.abc import Set as AbstractSet
 
     from microbatch.common.job_update import BatchSummary
     from microbatch.common.scripts import Fleet, QueueStatus, WorkerSight
     from microbatch.console.admin import Admin
 
-__all__ = ["ErrorRow", "QueueRow", "Survey", "WorkerRow", "queue_row", "surveyed", "worker_rows"]
+__all__ = [
+    "ErrorRow",
+    "QueueRow",
+    "Survey",
+    "WorkerRow",
+    "just_settled",
+    "queue_row",
+    "surveyed",
+    "worker_rows",
+]
 
 WINDOW_S = 10.0
 MOST_BATCHES = 1_000
 P95 = 0.95
 GONE = ("stuck", "lost")
 """What a worker does whose jobs were taken over."""
+BETWEEN_BATCHES_S = 1.0
+"""Who settled a batch so lately and holds none is between two of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,23 +127,42 @@ def queue_row(queue: str, status: QueueStatus, batches: Sequence[BatchSummary], 
     )
 
 
-def worker_rows(fleets: Iterable[tuple[str, Fleet]], heartbeat_limit_s: float) -> list[WorkerRow]:
-    """Put the workers of several queues together: one row for each, whatever it works for."""
+def just_settled(batches: Iterable[BatchSummary], now_ms: int) -> set[str]:
+    """The workers that were at work a moment ago, whether or not one look finds them with a batch."""
+    since = datetime.fromtimestamp(now_ms / 1000, UTC) - timedelta(seconds=BETWEEN_BATCHES_S)
+    return {batch.worker for batch in batches if batch.finished_at > since}
+
+
+def worker_rows(
+    fleets: Iterable[tuple[str, Fleet]], heartbeat_limit_s: float, *, busy: AbstractSet[str] = frozenset()
+) -> list[WorkerRow]:
+    """Put the workers of several queues together: one row for each, whatever it works for.
+
+    Args:
+        fleets: The workers of each queue.
+        heartbeat_limit_s: After which silence a worker counts as `silent`.
+        busy: Who is between two batches where it holds none, as `just_settled` says.
+    """
     queues: dict[str, list[str]] = {}
     sights: dict[str, list[WorkerSight]] = {}
     for queue, fleet in fleets:
         for sight in fleet.workers:
             queues.setdefault(sight.worker, []).append(queue)
             sights.setdefault(sight.worker, []).append(sight)
-    return [_worker_row(queues[worker], sights[worker], heartbeat_limit_s) for worker in sorted(queues)]
+    return [
+        _worker_row(queues[worker], sights[worker], heartbeat_limit_s, is_busy=worker in busy)
+        for worker in sorted(queues)
+    ]
 
 
-def _worker_row(queues: list[str], sights: list[WorkerSight], heartbeat_limit_s: float) -> WorkerRow:
+def _worker_row(
+    queues: list[str], sights: list[WorkerSight], heartbeat_limit_s: float, *, is_busy: bool
+) -> WorkerRow:
     newest = min(sights, key=lambda sight: sight.silent_s)
     slots = [sight.facts.concurrency for sight in sights]
     batches = sum(sight.batches for sight in sights)
     seen = {sight.doing for sight in sights}
-    state = next((each for each in ("watching", "idle") if each in seen), "aside")
+    state = next((each for each in ("watching", "idle") if each in seen), "working" if is_busy else "aside")
     state = "working" if batches else state
     state = newest.facts.state or state
     if newest.silent_s > heartbeat_limit_s:
@@ -156,18 +187,20 @@ async def surveyed(
 ) -> Survey:
     """Look at these queues; errors as from `Admin.queue_status`."""
     rows, fleets, errors = [], [], []
+    busy: set[str] = set()
     for queue in queues:
         status = await admin.queue_status(queue, heartbeat_limit_s=heartbeat_limit_s)
         fleet = await admin.fleet(queue)
         batches = await admin.recent_batches(queue, limit=MOST_BATCHES)
         rows.append(queue_row(queue, status, batches, fleet.now_ms))
         fleets.append((queue, fleet))
+        busy |= just_settled(batches, fleet.now_ms)
         if status.dead and most_errors:
             for letter in await admin.dead_letters(queue).newest(most_errors):
                 error = letter.error
                 errors.append(ErrorRow(letter.died_at, queue, letter.job_id, error.type, error.message))
     errors.sort(key=lambda row: row.at or datetime.min.replace(tzinfo=UTC), reverse=True)
-    return Survey(rows, worker_rows(fleets, heartbeat_limit_s), errors[:most_errors])
+    return Survey(rows, worker_rows(fleets, heartbeat_limit_s, busy=busy), errors[:most_errors])
 
 
 def _p95_ms(batches: Sequence[BatchSummary], jobs: int) -> int | None:

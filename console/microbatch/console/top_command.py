@@ -27,12 +27,14 @@ __all__ = ["add_arguments", "run"]
 _EPILOG = """\
 columns of queues:
   JOBS/S   jobs that were settled, in the last ten seconds
-  FILL     jobs per batch, as a share of max_batch_size
+  FILL     jobs per batch, as a share of max_batch_size (an operator's limit, or
+           what the last worker declared)
   P95      19 of 20 jobs were settled within this time
   OLDEST   how long the oldest waiting job has waited
 
-states of workers: working; idle; watching (waits for a batch to fill); aside
-(takes no work: quiet or draining); silent (no heartbeat: it may be dead)
+states of workers: working; idle; watching (waits for a batch to fill); quiet,
+leaving (claim nothing new); stuck (only a restart helps); aside (holds nothing and
+takes no work just now); silent (no heartbeat: it may be dead)
 
 examples:
   $ microbatch top
