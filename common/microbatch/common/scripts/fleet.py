@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from microbatch.common.scripts.script import Call, load
+from microbatch.common.stored_numbers import number_of
 from microbatch.common.worker_facts import WorkerFacts
 
 if TYPE_CHECKING:
@@ -58,6 +59,6 @@ def _parse(reply: Any) -> Fleet:
 def _sight(
     worker: bytes, silent_ms: bytes, batches: int, jobs: int, doing: bytes, about: bytes
 ) -> WorkerSight:
-    silent_s = max(0, int(silent_ms)) / 1000
+    silent_s = (number_of(silent_ms) or 0) / 1000  # of a clock that is ahead: none
     facts = WorkerFacts.parse(about)
     return WorkerSight(worker.decode("utf-8", "replace"), silent_s, batches, jobs, doing.decode(), facts)

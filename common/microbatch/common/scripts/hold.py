@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from microbatch.common.happenings import moment
 from microbatch.common.scripts.script import Call, load
+from microbatch.common.stored_numbers import moment_of, number_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -50,7 +50,8 @@ def hold(keys: QueueKeys, action: HoldAction, who: str) -> Call[QueueGate]:
 def parse_held(word: bytes) -> Held | None:
     """Read a field of the gate; None where it is empty or somebody broke it."""
     since_ms, _, who = word.partition(b" ")
-    return Held(moment(int(since_ms)), who.decode("utf-8", "replace")) if since_ms.isdigit() else None
+    since = moment_of(number_of(since_ms))
+    return None if since is None else Held(since, who.decode("utf-8", "replace"))
 
 
 def _parse(reply: Any) -> QueueGate:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from microbatch.common.errors import ProtocolError
 from microbatch.common.scripts.script import Call, load
+from microbatch.common.stored_numbers import number_of
 
 if TYPE_CHECKING:
     from microbatch.common.keys import QueueKeys
@@ -34,4 +35,4 @@ def _parse(reply: Any) -> LogView | None:
     if reply[0] == b"foreign":
         raise ProtocolError("the job's key holds something else than a job record")
     total, kept, packed = reply
-    return LogView(int(total), int(kept), packed)
+    return LogView(number_of(total) or 0, number_of(kept) or 0, packed)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from microbatch.common.errors import ProtocolError
 from microbatch.common.scripts.await_results import JOB_LOST, KEPT_MS
 from microbatch.common.scripts.script import Call, load
+from microbatch.common.stored_numbers import number_of
 
 if TYPE_CHECKING:
     from microbatch.common.keys import QueueKeys
@@ -41,10 +42,10 @@ def _parse(reply: Any) -> JobView | None:
     record, worker, batch, batch_size, claimed_ms, attempt, reason = reply
     return JobView(
         dict(zip(record[::2], record[1::2], strict=True)),
-        worker.decode(),
-        batch.decode(),
-        int(batch_size),
-        int(claimed_ms),
-        int(attempt),
-        reason.decode(),
+        worker.decode("utf-8", "backslashreplace"),
+        batch.decode("utf-8", "backslashreplace"),
+        number_of(batch_size) or 0,
+        number_of(claimed_ms) or 0,
+        number_of(attempt) or 0,
+        reason.decode("utf-8", "backslashreplace"),
     )

@@ -55,15 +55,15 @@ def queue_status(keys: QueueKeys, *, heartbeat_limit_ms: int) -> Call[QueueStatu
 def _parse(reply: Any) -> QueueStatus:
     waiting, running, dead, oldest_ms, workers, size, wait, scheduled, dead_trimmed, foreign, *more = reply
     paused, draining, *limits = more
-    limited = BatchLimits.parse(*limits)
+    limited, declared = BatchLimits.parse(*limits), BatchLimits.parse(size, wait)
     return QueueStatus(
         waiting,
         running,
         dead,
         None if oldest_ms < 0 else oldest_ms / 1000,
         workers,
-        limited.max_batch_size or (int(size) if size else None),
-        (float(wait) if wait else None) if limited.max_wait_ms is None else limited.max_wait_ms,
+        limited.max_batch_size or declared.max_batch_size,
+        declared.max_wait_ms if limited.max_wait_ms is None else limited.max_wait_ms,
         scheduled,
         dead_trimmed,
         tuple(sorted(name.decode() for name in foreign)),

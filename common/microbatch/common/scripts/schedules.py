@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from microbatch.common.scripts.script import Call, load
+from microbatch.common.stored_numbers import number_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ScheduleView", "ScheduleViews", "schedules"]
 
-_DIGITS_LIMIT = 15
 _LAST_MS = 253_402_300_799_999  # 9999-12-31, the end of Python's calendar
+_NEVER_MS = 9_007_199_254_740_991  # as in include/schedule.lua
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,7 @@ class ScheduleView:
     def number(self, field: str) -> int | None:
         """A field that is a number, and a moment where it says a time; None where it is none."""
         raw = self.fields.get(field.encode(), b"")
-        value = int(raw) if raw.isdigit() and len(raw) <= _DIGITS_LIMIT else None
-        return None if value is None or value > _LAST_MS else value
+        return _within(number_of(raw))
 
 
 class ScheduleViews(NamedTuple):
@@ -61,4 +61,12 @@ def _parse(reply: Any) -> ScheduleViews:
 
 def _view(name: bytes, look_ms: bytes, flat: list[bytes], waiting: list[bytes]) -> ScheduleView:
     fields = dict(zip(flat[::2], flat[1::2], strict=True))
-    return ScheduleView(name.decode(), int(float(look_ms)), fields, sorted(int(tick) for tick in waiting))
+    whole_ms = number_of(look_ms.partition(b".")[0])
+    ticks = sorted(tick for tick in map(_within, map(number_of, waiting)) if tick is not None)
+    return ScheduleView(
+        name.decode("utf-8", "backslashreplace"), _NEVER_MS if whole_ms is None else whole_ms, fields, ticks
+    )
+
+
+def _within(value: int | None) -> int | None:
+    return None if value is None or value > _LAST_MS else value
