@@ -131,5 +131,18 @@ def test_the_bounds_of_an_override_are_those_of_the_setting(name: str) -> None:
     assert allowed(QueueOverrides.model_fields[name]) == allowed(owner.model_fields[name])
 
 
+def test_a_row_that_is_missing_or_made_up_is_noticed() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    marked = re.findall(r"<!-- [a-z ]+: generated.*?-->\n(.*?)<!-- end of", page, re.DOTALL)
+    rows = [row for table in marked for row in table.splitlines() if row.startswith("| `")]
+
+    assert len(rows) > 30
+    assert len(rows) == len(set(rows))
+    for row in rows:
+        for changed in ("", f"{row}\n{row.replace('`', '`x', 1)}\n"):
+            damaged = page.replace(f"{row}\n", changed)
+            assert page_with_tables(damaged) == page != damaged
+
+
 if __name__ == "__main__":
     PAGE.write_text(page_with_tables(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -169,14 +169,23 @@ async def test_a_context_that_cannot_be_read_is_no_link(
     assert list(batch.links) == []
 
 
-async def test_every_attribute_is_on_the_page(redis_url: str, spans: InMemorySpanExporter) -> None:
+async def test_the_table_of_spans_has_each_with_its_kind_and_its_attributes(
+    redis_url: str, spans: InMemorySpanExporter
+) -> None:
     async with client(redis_url) as producer, worker(redis_url, headers):
         await producer.call("headers", 1, timeout_s=LIMIT_S)
     page = (Path(__file__).parents[2] / "docs" / "observability.md").read_text(encoding="utf-8")
-    documented = set(re.findall(r"`((?:messaging|microbatch)\.[a-z._]+)`", page)) - {
-        "microbatch.worker"
-    }  # a logger
-    seen = {name for span in spans.get_finished_spans() for name in span.attributes or {}}
+    attributes = re.compile(r"`((?:messaging|microbatch)\.[a-z._]+)`")
+    table, _, text = page.partition("<!-- spans:")[2].partition("\n\n* ")[0].partition("Both say")
+    both = set(attributes.findall(text)) | {"messaging.system"}
+    documented = {
+        (name, kind, frozenset(attributes.findall(row)) | both)
+        for name, kind, row in re.findall(r"^\| `(\w+) QUEUE` \| (\w+) \|(.*)$", table, re.MULTILINE)
+    }
+    seen = {
+        (span.name.removesuffix(" headers"), span.kind.name.lower(), frozenset(span.attributes or {}))
+        for span in spans.get_finished_spans()
+    }
     assert documented == seen
 
 
