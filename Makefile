@@ -39,9 +39,12 @@ walks: $(VENV)/.setup ## the scripts against their model, further than in the te
 	@MODEL_WALKS=$(or $(WALKS),500) MODEL_STEPS=$(or $(STEPS),100) $(BIN)/python -m pytest -q --timeout 0 \
 		tests/conformance/test_model.py $(ARGS)
 
-compat: $(VENV)/.setup ## this version beside another: RELEASE=0.1.0, or a wheel
-	@$(if $(RELEASE),$(BIN)/python -m venv --clear $(VENV)/other && $(VENV)/other/bin/pip install --quiet --disable-pip-version-check \
-		"$(if $(findstring .whl,$(RELEASE)),$(RELEASE),microbatch==$(RELEASE))")
+compat: $(VENV)/.setup ## this version beside another: RELEASE=0.1.0, a wheel, or a revision of the repository
+	@$(if $(RELEASE),rm -rf $(VENV)/other $(VENV)/other-source && $(BIN)/python -m venv $(VENV)/other && \
+		case "$(RELEASE)" in *.whl) what="$(RELEASE)";; *) what="microbatch==$(RELEASE)"; \
+			if git rev-parse --quiet --verify "$(RELEASE)^{commit}" >/dev/null; then what=$(VENV)/other-source; \
+			mkdir $$what && git archive "$(RELEASE)" | tar --extract --directory=$$what; fi;; esac && \
+		$(VENV)/other/bin/pip install --quiet --disable-pip-version-check "$$what")
 	@$(if $(RELEASE),OTHER_PYTHON=$(CURDIR)/$(VENV)/other/bin/python) $(BIN)/python -m pytest -q tests/compat $(ARGS)
 
 chaos: $(VENV)/.setup ## kill, freeze, cut and starve it by seed, then look for lost jobs [SEED=] [SECONDS=60]
