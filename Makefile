@@ -32,8 +32,10 @@ demo: $(VENV)/.demo ## the whole system on an embedded server, on real input
 test: $(VENV)/.setup ## every test
 	@$(BIN)/python -m pytest -n 3 --dist loadscope --no-loadscope-reorder $(ARGS)
 
-fuzz: $(VENV)/.setup ## hostile bytes for every reader, longer than in the tests [EXAMPLES=5000]
-	@FUZZ_EXAMPLES=$(or $(EXAMPLES),5000) $(BIN)/python -m pytest -q --timeout 0 tests/fuzz $(ARGS)
+fuzz: $(VENV)/.setup ## hostile bytes for every reader, longer [EXAMPLES=5000]; guided by atheris [GUIDED=60] s each
+	@$(if $(GUIDED),$(BIN)/python -m pip install --quiet --disable-pip-version-check 'atheris>=3' && \
+		$(BIN)/python -m tests.fuzz.guided --seconds $(GUIDED) $(ARGS),FUZZ_EXAMPLES=$(or $(EXAMPLES),5000) \
+		$(BIN)/python -m pytest -q --timeout 0 tests/fuzz $(ARGS))
 
 walks: $(VENV)/.setup ## the scripts against their model, further than in the tests [WALKS=500] [STEPS=100]
 	@MODEL_WALKS=$(or $(WALKS),500) MODEL_STEPS=$(or $(STEPS),100) $(BIN)/python -m pytest -q --timeout 0 \
