@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,6 @@ from microbatch.common.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 TASKS = """
 from microbatch.worker import batch_processor
@@ -139,3 +139,23 @@ def test_an_embedded_server_can_be_named_by_url_and_ends_with_the_command(tmp_pa
     assert ran("submit", "q", '"x"', "--json", redis_url=place, here=tmp_path).end() == 0
     status = ran("status", "--json", redis_url=place, here=tmp_path)
     assert [row["waiting"] for row in json.loads(status.out[0])] == [1]
+
+
+def test_a_full_disk_under_stdout_is_one_line(redis_url: str, tmp_path: Path) -> None:
+    device = Path("/dev/full")
+    if not device.exists():
+        pytest.skip("no /dev/full")
+    with device.open("w") as full:
+        done = subprocess.run(
+            [MICROBATCH, "submit", "echo", "1"],
+            cwd=tmp_path,
+            env=os.environ | {"MICROBATCH_REDIS_URL": redis_url},
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=LIMIT_S,
+            check=False,
+        )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "No space left on device" in line

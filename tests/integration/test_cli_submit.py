@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import redis
-from tests.integration.command import LIMIT_S, MICROBATCH, Command, ran_here, until
+from tests.integration.command import Command, ran_here, until
 
 from microbatch.common.embedded import EmbeddedServer
 
@@ -391,23 +389,3 @@ def test_ctrl_c_ends_a_submission_that_waits_without_a_word(served: str, tmp_pat
         command.tell(signal.SIGINT)
         assert command.end() == 130
         assert command.err == []
-
-
-def test_a_full_disk_under_stdout_is_one_line(served: str, tmp_path: Path) -> None:
-    device = Path("/dev/full")
-    if not device.exists():
-        pytest.skip("no /dev/full")
-    with device.open("w") as full:
-        done = subprocess.run(
-            [MICROBATCH, "submit", "echo", "1"],
-            cwd=tmp_path,
-            env=os.environ | {"MICROBATCH_REDIS_URL": served},
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=LIMIT_S,
-            check=False,
-        )
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
-    assert "No space left on device" in line
