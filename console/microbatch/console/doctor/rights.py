@@ -108,7 +108,7 @@ def _by_rules(rules: AclRules) -> Lack:
         allows = rules.allows_channel if is_channel else rules.allows_key
         for word in example[1:]:
             if word.startswith("mb:") and not allows(word):
-                return _pattern(word, is_channel=is_channel)
+                return right if right[0] == "(" else _pattern(word, is_channel=is_channel)
         return None
 
     return lack
