@@ -153,9 +153,10 @@ class QueueAgent:
 
     async def hand_back(self) -> int:
         """Give up what is in flight: hand it back at once; returns how many jobs went."""
+        self.ledger.is_closed = True
         try:
             moved = await self._release_all()
-            await self.stop_claiming()  # a claim that was on its way has begun another batch
+            await self.stop_claiming()  # a claim that was on its way holds another batch
             moved += await self._release_all()
         finally:
             tasks = self.ledger.tasks().values()
@@ -218,9 +219,8 @@ class QueueAgent:
 
     async def _fly(self, flight: Flight, batch_id: str, claimed: Claimed) -> None:
         sorted_ = self._guard.assembled(claimed, flight.notes)
-        size = len(sorted_.jobs)
+        size, started_ms = len(sorted_.jobs), claimed.claimed_ms
         waited_ms = max(0, claimed.claimed_ms - claimed.entries[0].written_ms) if claimed.entries else 0
-        started_ms = claimed.claimed_ms
         facts = BatchFacts(self._parts.worker_id, batch_id, claimed.reason, size, started_ms, waited_ms)
         self._parts.observer.claimed(self.settings.queue, batch_id, claimed, sorted_.entries)
         for entry, fault in sorted_.faulty:
@@ -228,6 +228,9 @@ class QueueAgent:
         outcomes = [Outcome(entry, "expired", NIL) for entry in sorted_.expired]
         if sorted_.jobs:
             self._begun[batch_id] = sorted_.entries
+            if self.ledger.is_closed:  # looked at now: whoever closed it sees it begun, or it never begins
+                del self._begun[batch_id]
+                await asyncio.Event().wait()  # it goes back; until we are cancelled, or the process ends
             batch = Batch(batch_id, self.settings.queue, cast("BatchReason", claimed.reason), sorted_.jobs)
             try:
                 ended = await self._run(facts, batch, sorted_.entries, flight)
