@@ -64,7 +64,7 @@ async def _watch(arena: Arena, every_s: float, over: asyncio.Event) -> list[Samp
 
 
 async def soak(seconds: float, folder: Path) -> tuple[list[Trend], list[str]]:
-    """Soak; returns how each gauge went, and what is wrong."""
+    """Soak; returns how each gauge went, and what else is wrong."""
     terms = Terms(0, seconds, RATE_HZ, settings=SETTINGS, gentle=True)
     async with arena_at(terms, folder) as arena:
         over = asyncio.Event()
@@ -84,9 +84,7 @@ async def soak(seconds: float, folder: Path) -> tuple[list[Trend], list[str]]:
         problems.append("no job was accepted")
     if unborn := accepted - begun:
         problems.append(f"{len(unborn)} of {len(accepted)} accepted jobs never began")
-    found = trends(samples)
-    problems += [f"{trend.name} grows" for trend in found if trend.grows]
-    return found, problems
+    return trends(samples), problems
 
 
 def _table(found: Sequence[Trend]) -> str:
@@ -106,6 +104,7 @@ def main(words: Sequence[str] | None = None) -> int:
     given = parser.parse_args(words)
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     found, problems = asyncio.run(soak(given.seconds, folder))
+    problems += [f"{trend.name} grows" for trend in found if trend.grows]
     print(_table(found))
     print(*problems, sep="\n")
     if problems:
