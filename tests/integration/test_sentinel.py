@@ -110,7 +110,7 @@ async def test_over_tls_sentinels_and_servers_are_verified_and_followed_through_
             assert await client.call("flow", "after", timeout_s=FAILOVER_S) == "after"
             assert site.replica.is_primary()
 
-        connection = Connection(Endpoint(site.url.partition("&ssl")[0], 1.0, "test"))
+        connection = Connection(Endpoint(site.url.partition("&ssl")[0], 5.0, "test"))  # an eighth a handshake
         with pytest.raises(ConnectionFailed, match="certificate verify failed"):
             await connection.execute("PING")
         await connection.close()

@@ -33,8 +33,8 @@ columns of queues:
   OLDEST   how long the oldest waiting job has waited
 
 states of workers: working; idle; watching (waits for a batch to fill); quiet,
-leaving (claim nothing new); stuck (only a restart helps); aside (holds nothing and
-takes no work just now); silent (no heartbeat: it may be dead)
+leaving (claim nothing new); stuck (only a restart helps); aside (holds
+nothing and takes no work just now); silent (no heartbeat: it may be dead)
 
 examples:
   $ microbatch top
