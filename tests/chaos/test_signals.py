@@ -124,6 +124,7 @@ def test_tstp_stops_claiming_and_cont_resumes_and_usr1_shows_what_runs(desk: Des
         member = fleet.start().ready()
         member.send(signal.SIGTSTP)
         wait_until(lambda: "quiet" in member.log)
+        member.has_beaten(2)  # the line comes a moment before its effect
         wait_until(lambda: not desk.redis.exists(desk.keys.idle))
         ids = desk.submit({"n": 1, "ms": 0})
         member.has_beaten(2)  # alive, and yet
