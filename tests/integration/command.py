@@ -128,7 +128,7 @@ def free_port() -> int:
         return port
 
 
-def until(seen: Callable[[], object], what: str) -> None:
+def until(seen: Callable[[], object], what: str = "what was awaited") -> None:
     """Wait until `seen` is true."""
     ends_s = time.monotonic() + LIMIT_S
     while not seen():

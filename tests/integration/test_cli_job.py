@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from tests.integration.command import LIMIT_S, Command
+from tests.integration.command import LIMIT_S, Command, until
 
 from microbatch.common.keys import QueueKeys
 from microbatch.producer import Client, JobCancelled, JobState
@@ -57,13 +56,6 @@ def worker(redis_url: str, tmp_path: Path) -> Iterator[Command]:
     with Command("worker", "tasks:work", redis_url=redis_url, here=tmp_path) as process:
         process.wait_for("is ready: ")
         yield process
-
-
-def until(holds: Callable[[], bool]) -> None:
-    ends_s = time.monotonic() + LIMIT_S
-    while not holds():
-        assert time.monotonic() < ends_s
-        time.sleep(0.02)
 
 
 def rows(out: str) -> list[dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -57,13 +56,6 @@ def status(run: Run) -> dict[str, Any]:
     row: dict[str, Any]
     (row,) = json.loads(out)
     return row
-
-
-def until(holds: Callable[[], bool]) -> None:
-    ends_s = time.monotonic() + LIMIT_S
-    while not holds():
-        assert time.monotonic() < ends_s
-        time.sleep(0.02)
 
 
 @pytest.mark.usefixtures("worker")

@@ -87,10 +87,10 @@ _TOLD_APART = frozenset({"id", "payload", "payload_fault", "raw"})
 
 def sheet_as_text(sheet: JobSheet, *, with_payload: bool, log_lines: int) -> str:
     """All about a job, for a person; of its log the last lines."""
-    return "\n".join(escaped(line) for line in _lines(sheet, with_payload, log_lines))
+    return "\n".join(escaped(line) for line in _lines(sheet, log_lines, with_payload=with_payload))
 
 
-def _lines(sheet: JobSheet, with_payload: bool, log_lines: int) -> Iterator[str]:  # noqa: FBT001 - private
+def _lines(sheet: JobSheet, log_lines: int, *, with_payload: bool) -> Iterator[str]:
     yield f"job        {sheet.id}"
     if sheet.status is None:
         yield "state      its record is gone; this is from its dead letter"

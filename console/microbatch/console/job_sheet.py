@@ -79,7 +79,7 @@ async def read_sheet(
         return (
             None
             if letter is None
-            else JobSheet(full_id, None, None, [], letter, *_told(letter, with_payload))
+            else JobSheet(full_id, None, None, [], letter, *_told(letter, with_payload=with_payload))
         )
     log: list[LogLine] = []
     if status.log_lines:
@@ -88,7 +88,7 @@ async def read_sheet(
             [] if lines is None else parse_lines(read_netstrings(lines.packed), lines.total - lines.kept + 1)
         )
     if status.state.is_final:
-        payload, fault = _told(letter, with_payload)
+        payload, fault = _told(letter, with_payload=with_payload)
         return JobSheet(full_id, status, None, log, letter, payload, fault)
     sight = await connection.run(scripts.job_entry(keys, local, with_payload=with_payload))
     if sight is None:  # it has come to its end just now
@@ -97,7 +97,7 @@ async def read_sheet(
     return JobSheet(full_id, status, row_of_entry(keys.queue, sight), log, letter, payload, fault)
 
 
-def _told(letter: DeadLetter | None, with_payload: bool) -> tuple[Any, str]:  # noqa: FBT001 - private
+def _told(letter: DeadLetter | None, *, with_payload: bool) -> tuple[Any, str]:
     """What a letter says about the payload."""
     if not with_payload:
         return None, ""
