@@ -264,7 +264,7 @@ async def test_nothing_is_kept_of_jobs_that_are_over(redis_url: str, client: Asy
         assert session.inbox.records._wanted == {}
         assert session.inbox.newsroom._ears == {}
         assert not any(session.inbox.newsroom._leases.values())
-        assert agent._begun == {}
+        assert agent._pilot._begun == {}
         assert agent.runner.due_s() == []
 
     assert is_flat(rounds, path), rounds

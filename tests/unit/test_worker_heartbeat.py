@@ -60,6 +60,7 @@ def an_agent(queue: str, *batches: str, begun: tuple[str, ...] = (), unseen: tup
         claimer=SimpleNamespace(is_idle=True, heed=lambda _limits: None),
         runner=SimpleNamespace(due_s=list, blocks_loop=True),
         bell=Bell(),
+        ground=lambda: None,
         has_begun=begun.__contains__,
     )
 

@@ -29,10 +29,6 @@ class Ledger:
         on_free_slot: Called on the loop when a slot became free.
         isolation: While a suspect runs alone in this process, no slot is free.
         most: How many may be in flight for now, if that is less.
-
-    Attributes:
-        is_closed: What is held goes back to the queue, so no batch may begin any more. Set it from any thread
-            before you ask which batches have begun: a claim may be answered meanwhile.
     """
 
     def __init__(
@@ -43,7 +39,6 @@ class Ledger:
         most: Callable[[], int] | None = None,
     ) -> None:
         self.slots = slots
-        self.is_closed = False
         self._most = most
         self._isolation = isolation
         self._on_free_slot = on_free_slot

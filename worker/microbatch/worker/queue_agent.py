@@ -1,7 +1,7 @@
-"""One queue in one worker process: its claim loop, its batches in flight, its processor.
+"""One queue in one worker process: its claim loop, its batches in flight, its processors.
 
 Rule: a claimed batch ends here in exactly one of three ways: settled, handed back, or (when this process
-dies) taken over by another worker. Nothing is acknowledged before it was processed.
+dies) taken over by another worker. How a batch gets from its claim to its end is the pilot's.
 """
 
 from __future__ import annotations
@@ -9,32 +9,23 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
-from microbatch.common.codec import encode
 from microbatch.common.keys import QueueKeys
-from microbatch.common.scripts import CANCEL_MESSAGE, BatchFacts, Claimed, Outcome, join, queue_status
-from microbatch.worker.answers import crashed
-from microbatch.worker.batch import Batch, BatchReason
+from microbatch.common.scripts import CANCEL_MESSAGE, join, queue_status
 from microbatch.worker.bell import Bell
 from microbatch.worker.claimer import Claimer
-from microbatch.worker.executor import BatchLost
-from microbatch.worker.flight import Flight
 from microbatch.worker.guard import Guard
-from microbatch.worker.hooks import Hooks
 from microbatch.worker.ledger import Ledger
 from microbatch.worker.pacing import pacing_for
+from microbatch.worker.pilot import Pilot
 from microbatch.worker.retries import full_jitter_s, judged
-from microbatch.worker.scribe import Scribe
 from microbatch.worker.settler import Settler
 from microbatch.worker.switchboard import runner_of
 from microbatch.worker.ticker import Ticker
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from microbatch.common.entry import Entry
+    from microbatch.common.scripts import Claimed
     from microbatch.worker.agent_parts import AgentParts
     from microbatch.worker.observer import BatchEnd
     from microbatch.worker.roster import Post
@@ -44,7 +35,6 @@ __all__ = ["QueueAgent"]
 log = logging.getLogger("microbatch.worker")
 CANCEL_GRACE_S = 1.0
 NEWER_PAUSE_S = 1.0
-NIL = encode(None)
 
 
 class QueueAgent:
@@ -65,7 +55,7 @@ class QueueAgent:
         self.claimer.observer = parts.observer
         self._parts = parts
         rules = self.runner.rules
-        self._guard = Guard(settings.queue, parts.settings)
+        guard = Guard(settings.queue, parts.settings)
         self._settler = Settler(
             parts.connection,
             self.keys,
@@ -74,12 +64,10 @@ class QueueAgent:
             lambda outcomes, now_ms: judged(outcomes, rules, settings, now_ms=now_ms, spread=full_jitter_s),
             parts.observer,
         )
-        self._settler.seal = self._guard.sealed
-        self._hooks = Hooks(post.processors, parts.hooks)
-        self._scribe = Scribe(parts.connection, self.keys, parts.settings)
-        self.ticker = Ticker(parts.connection, self.keys, post.schedules, self._guard.definition)
+        self._settler.seal = guard.sealed
+        self._pilot = Pilot(parts, post, self.runner, self._settler, guard, self.pacing)
+        self.ticker = Ticker(parts.connection, self.keys, post.schedules, guard.definition)
         self._claiming: asyncio.Task[None] | None = None
-        self._begun: dict[str, Sequence[Entry]] = {}
         self._abandoned = False
 
     async def join(self) -> None:
@@ -153,7 +141,7 @@ class QueueAgent:
 
     async def hand_back(self) -> int:
         """Give up what is in flight: hand it back at once; returns how many jobs went."""
-        self.ledger.is_closed = True
+        self.ground()
         try:
             moved = await self._release_all()
             await self.stop_claiming()  # a claim that was on its way holds another batch
@@ -174,21 +162,20 @@ class QueueAgent:
             moved += await self._settler.hand_back(self._parts.worker_id, batch_id, ran=ran)
         return moved
 
+    def ground(self) -> None:
+        """Let no batch begin any more; safe to call from any thread, before you ask which have begun."""
+        self._pilot.ground()
+
     def has_begun(self, batch_id: str) -> bool:
         """Whether the processor has been given this batch; safe to call from any thread."""
-        return batch_id in self._begun
+        return self._pilot.has_begun(batch_id)
 
     def heard(self, message: bytes) -> None:
         """Take note of what came on the wake channel: there may be work, or a job was cancelled under us."""
         if not message.startswith(CANCEL_MESSAGE):
             self.bell.ring()
             return
-        token = message.removeprefix(CANCEL_MESSAGE).decode("ascii", "replace")
-        for entries in self._begun.values():
-            for entry in entries:
-                if entry.token == token:
-                    entry.cancelled = True
-                    self.runner.cancelled(token)
+        self._pilot.cancelled(message.removeprefix(CANCEL_MESSAGE).decode("ascii", "replace"))
 
     def _begin(self, batch_id: str, claimed: Claimed) -> None:
         task = asyncio.create_task(self._process(batch_id, claimed), name=f"microbatch-batch-{batch_id}")
@@ -196,7 +183,7 @@ class QueueAgent:
         task.add_done_callback(lambda done: self._end(batch_id, done))
 
     def _end(self, batch_id: str, task: asyncio.Task[None]) -> None:
-        self._begun.pop(batch_id, None)
+        self._pilot.landed(batch_id)
         end: BatchEnd = "handed_back" if task.cancelled() else "settled"
         if not task.cancelled() and (error := task.exception()) is not None:
             end = "broke"
@@ -209,82 +196,12 @@ class QueueAgent:
         self._parts.retirement.batch_ended()
 
     async def _process(self, batch_id: str, claimed: Claimed) -> None:
-        flight = Flight(self._settler, self._scribe)
-        try:
-            await self._fly(flight, batch_id, claimed)
-        finally:
-            flight.notes.stop()
-        if not self._hooks.is_empty:
-            await flight.tell(self._hooks)
-
-    async def _fly(self, flight: Flight, batch_id: str, claimed: Claimed) -> None:
-        sorted_ = self._guard.assembled(claimed, flight.notes)
-        size, started_ms = len(sorted_.jobs), claimed.claimed_ms
-        waited_ms = max(0, claimed.claimed_ms - claimed.entries[0].written_ms) if claimed.entries else 0
-        facts = BatchFacts(self._parts.worker_id, batch_id, claimed.reason, size, started_ms, waited_ms)
-        self._parts.observer.claimed(self.settings.queue, batch_id, claimed, sorted_.entries)
-        for entry, fault in sorted_.faulty:
-            await self._settler.quarantine(facts, entry, fault)
-        outcomes = [Outcome(entry, "expired", NIL) for entry in sorted_.expired]
-        if sorted_.jobs:
-            self._begun[batch_id] = sorted_.entries
-            if self.ledger.is_closed:  # looked at now: whoever closed it sees it begun, or it never begins
-                del self._begun[batch_id]
-                await asyncio.Event().wait()  # it goes back; until we are cancelled, or the process ends
-            batch = Batch(batch_id, self.settings.queue, cast("BatchReason", claimed.reason), sorted_.jobs)
-            try:
-                ended = await self._run(facts, batch, sorted_.entries, flight)
-                self.pacing.ended(batch_id)
-            except BatchLost as lost:
-                await flight.notes.flush()  # while these jobs are still ours
-                crasher = crashed(lost, sorted_.entries, self._parts.settings.max_crashes)
-                if crasher is None:
-                    await self._give_up(facts, lost, sorted_.entries)
-                    self._parts.observer.ended(self.settings.queue, batch_id, "lost")
-                    return
-                ended = [crasher]
-            if ended is None:
-                log.warning("queue %s: batch %s was taken over", self.settings.queue, batch_id)
-                self._parts.observer.ended(self.settings.queue, batch_id, "taken_over")
-                return
-            outcomes += ended
-        if outcomes or not sorted_.newer:
-            await flight.settle(facts, outcomes, close=not sorted_.newer)
-        if sorted_.newer:
+        newer = await self._pilot.fly(batch_id, claimed)
+        if newer:
             self.ledger.park(batch_id)  # they would come straight back; newer workers come first
             await asyncio.sleep(NEWER_PAUSE_S)
-            log.warning(
-                "queue %s: handed %d jobs of a later version back", self.settings.queue, sorted_.newer
-            )
+            log.warning("queue %s: handed %d jobs of a later version back", self.settings.queue, newer)
             await self._settler.hand_back(self._parts.worker_id, batch_id, ran=False)
-        log.debug(
-            "queue %s: batch %s of %d (%s) settled", self.settings.queue, batch_id, size, claimed.reason
-        )
-
-    async def _run(
-        self, facts: BatchFacts, batch: Batch[Any], entries: Sequence[Entry], flight: Flight
-    ) -> list[Outcome] | None:
-        """Process a batch, a suspect while nothing else runs; None: it is not ours any more."""
-        flight.batch, flight.facts = batch, facts
-        early = partial(flight.settle, facts, close=False)
-        if not entries[0].is_suspect:
-            async with self._parts.isolation.together():
-                with self._parts.observer.processing(batch):
-                    return await self.runner.run(batch, entries, early)
-        async with self._parts.isolation.alone():
-            if not await self._settler.run_alone(self._parts.worker_id, batch.id):
-                return None
-            with self._parts.observer.processing(batch):
-                return await self.runner.run(batch, entries, early)
-
-    async def _give_up(self, facts: BatchFacts, lost: BatchLost, entries: Sequence[Entry]) -> None:
-        """Let each job that may be to blame for the loss of its run go alone next."""
-        is_crash = lost.died and len(entries) == 1
-        moved = await self._settler.isolate(facts.worker, facts.batch, is_crash=is_crash)
-        self._parts.retirement.given_up += moved
-        log.error(
-            "queue %s: batch %s was given up, %d jobs: %s", self.settings.queue, facts.batch, moved, lost
-        )
 
     async def leave(self) -> None:
         """Be forgotten by the queue."""
@@ -292,7 +209,7 @@ class QueueAgent:
 
     async def teardown(self) -> None:
         """Release what the processor holds."""
-        self._hooks.stop()
+        self._pilot.stop()
         if self._abandoned:  # its thread may be stuck in `process`: a teardown beside it could only hang
             self.runner.abandon()
         else:

@@ -74,7 +74,7 @@ class Rescuer:
         timeout_s = min(HASTE_S, self._settings.command_timeout_s)
         moved = 0
         for agent in agents:
-            agent.ledger.is_closed = True
+            agent.ground()
             for batch_id in agent.ledger.batch_ids():
                 ran = agent.has_begun(batch_id)
                 moved += self._hand_back(agent, batch_id, ran=ran, timeout_s=timeout_s)
