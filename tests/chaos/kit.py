@@ -15,12 +15,12 @@ import redis
 
 from microbatch.common.codec import decode, encode
 from microbatch.common.connection import BlockingConnection, Endpoint
-from microbatch.common.entry import Entry, parse_entry
 from microbatch.common.identifiers import new_local_id, payload_digest
+from microbatch.common.jobs.entry import Entry, parse_entry
+from microbatch.common.jobs.states import FINAL_STATES
 from microbatch.common.keys import QueueKeys
 from microbatch.common.scripts import NewJob, QueueStatus, queue_status, submit
 from microbatch.common.settings import WorkerSettings
-from microbatch.common.states import FINAL_STATES
 from microbatch.worker import BatchProcessor
 from microbatch.worker.batch import Batch, Job
 

@@ -10,7 +10,7 @@ from tests.chaos.fleet import Fleet
 from tests.chaos.kit import Desk, wait_until
 from tests.chaos.processors import digest, every_second
 
-from microbatch.common.schedule import tick_job
+from microbatch.common.schedules.schedule import tick_job
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
     from tests.conformance.engines import Engine
 
-    from microbatch.common.entry import Entry
+    from microbatch.common.jobs.entry import Entry
 
 __all__ = ["LIMIT_MS", "OK", "TTL_MS", "Bench", "Heard", "job"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from microbatch.common.scripts import SettleCode
 
 if TYPE_CHECKING:
-    from microbatch.common.entry import Entry
+    from microbatch.common.jobs.entry import Entry
 
 __all__ = ["FINAL", "Job", "ModelBatch"]
 

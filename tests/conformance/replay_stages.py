@@ -8,7 +8,7 @@ from tests.conformance.bench import DEAD_MAX_LENGTH, LIMIT_MS, LONG_MS, OK, TTL_
 
 from microbatch.common import scripts
 from microbatch.common.codec import encode
-from microbatch.common.schedule import Definition, Schedule
+from microbatch.common.schedules.schedule import Definition, Schedule
 from microbatch.common.scripts import BatchFacts, Call, CrashTerms, Fault, JobNote, Outcome
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from microbatch.producer.watching import parse_message
 if TYPE_CHECKING:
     from tests.conformance.bench import Bench, Heard
 
-    from microbatch.common.job_update import JobUpdate
+    from microbatch.common.jobs.update import JobUpdate
 
 
 async def told(heard: Heard) -> list[JobUpdate]:

@@ -8,7 +8,7 @@ import pytest
 from tests.conformance.bench import LONG_MS, job
 
 from microbatch.common.limits import BatchLimits
-from microbatch.common.schedule import Schedule
+from microbatch.common.schedules.schedule import Schedule
 from microbatch.common.scripts import (
     Idle,
     SubmitCode,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from tests.conformance.bench import TTL_MS, job
 
 from microbatch.common.codec import encode_error
+from microbatch.common.jobs.status import JobStatus, parse_status
 from microbatch.common.scripts import BatchFacts, Outcome, settle
-from microbatch.common.status import JobStatus, parse_status
 
 if TYPE_CHECKING:
     from tests.conformance.bench import Bench

@@ -13,7 +13,7 @@ from tests.conformance.turns_model import Line
 from microbatch.common.scripts import Claimed
 
 if TYPE_CHECKING:
-    from microbatch.common.entry import Entry
+    from microbatch.common.jobs.entry import Entry
 
 STARVED_MS = 31_000
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from tests.conformance.bench import TTL_MS
 
-from microbatch.common.happenings import parse_lines
+from microbatch.common.jobs.happenings import parse_lines
 from microbatch.common.netstrings import read_netstrings
 from microbatch.common.scripts import JobNote, job_log, note
 
 if TYPE_CHECKING:
     from tests.conformance.bench import Bench
 
-    from microbatch.common.entry import Entry
+    from microbatch.common.jobs.entry import Entry
 
 
 async def say(

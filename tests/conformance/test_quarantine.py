@@ -10,7 +10,7 @@ from microbatch.common.codec import decode
 from microbatch.common.scripts import Fault, quarantine
 
 if TYPE_CHECKING:
-    from microbatch.common.entry import Entry
+    from microbatch.common.jobs.entry import Entry
 
 FAULT = Fault("ProtocolError", "not msgpack")
 

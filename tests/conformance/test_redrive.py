@@ -13,7 +13,7 @@ from microbatch.common.scripts import RecordView, RedriveCode, SettleCode, await
 if TYPE_CHECKING:
     from tests.conformance.bench import Bench
 
-    from microbatch.common.entry import Entry
+    from microbatch.common.jobs.entry import Entry
 
 ERROR = encode_error("ValueError", "no")
 

@@ -10,11 +10,11 @@ from tests.conformance.bench import Bench, job
 from microbatch.common import scripts
 from microbatch.common.codec import decode, encode
 from microbatch.common.errors import ServerFull
-from microbatch.common.schedule import Schedule, tick_headers, tick_job
+from microbatch.common.schedules.schedule import Schedule, tick_headers, tick_job
 from microbatch.common.scripts import Idle, TickJob
 
 if TYPE_CHECKING:
-    from microbatch.common.schedule import Definition
+    from microbatch.common.schedules.schedule import Definition
     from microbatch.common.scripts import ScheduleAction, ScheduleView
 
 HOUR_MS = 3_600_000

@@ -8,7 +8,7 @@ import pytest
 from tests.conformance.bench import OK, TTL_MS, Bench, job
 
 from microbatch.common.codec import encode, encode_error
-from microbatch.common.entry import parse_entry
+from microbatch.common.jobs.entry import parse_entry
 from microbatch.common.scripts import Outcome, SettleCode, settle
 from microbatch.common.scripts.await_results import await_results
 from microbatch.common.scripts.settle import BatchFacts

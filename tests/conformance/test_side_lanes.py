@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tests.conformance.bench import LONG_MS, Bench, job
 
-from microbatch.common.entry import parse_entry
+from microbatch.common.jobs.entry import parse_entry
 from microbatch.common.keys import GROUP
 from microbatch.common.scripts import Claimed, SettleCode, SubmitCode, Watch
 

@@ -9,10 +9,10 @@ import pytest
 from tests.conformance.bench import LONG_MS, TTL_MS, job
 
 from microbatch.common.codec import encode_error
-from microbatch.common.entry import Entry
+from microbatch.common.jobs.entry import Entry
+from microbatch.common.jobs.states import FINAL_STATES, TRANSITIONS, JobEvent, JobState
+from microbatch.common.jobs.status import parse_status
 from microbatch.common.scripts import BatchFacts, Outcome, settle
-from microbatch.common.states import FINAL_STATES, TRANSITIONS, JobEvent, JobState
-from microbatch.common.status import parse_status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,14 +10,14 @@ from tests.conformance.bench import LIMIT_MS
 from tests.conformance.model import FINAL, Job, ModelBatch
 from tests.conformance.snapshot import Snapshot
 
-from microbatch.common.blocking_connection import BlockingConnection
 from microbatch.common.connection import Endpoint
+from microbatch.common.connection.blocking import BlockingConnection
 from microbatch.common.keys import LANES, QueueKeys
 from microbatch.common.netstrings import read_netstrings
 from microbatch.common.scripts import SettleCode, queue_status
 
 if TYPE_CHECKING:
-    from microbatch.common.entry import Entry
+    from microbatch.common.jobs.entry import Entry
 
 __all__ = ["KEPT_LETTERS", "KEYS", "Walk"]
 

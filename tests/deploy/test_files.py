@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from tests.deploy.kit import DEPLOY, check
 
-from microbatch.common.secret_files import SECRETS_DIR
 from microbatch.common.settings import ClientSettings, WorkerSettings
+from microbatch.common.settings.secret_files import SECRETS_DIR
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from tests.docs.generated_tables import assert_each_row_counts
 
 from microbatch.common.settings import ClientSettings, QueueOverrides, RedisSettings, WorkerSettings
-from microbatch.common.settings_sources import variable_of
+from microbatch.common.settings.sources import variable_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 CLASSES: tuple[type[RedisSettings], ...] = (RedisSettings, ClientSettings, WorkerSettings)

@@ -12,18 +12,18 @@ from tests.fuzz.hostile import VALUES, damaged, hashes, packed, texts
 from tests.fuzz.test_readers import BATCH, ENTRY, ERROR, EVENT, FRAGMENT, NOW_MS, RECORD, STATES
 
 from microbatch.common import scripts
-from microbatch.common.dead_letter import parse_letter
 from microbatch.common.errors import ProtocolError
-from microbatch.common.happenings import parse_error_head
-from microbatch.common.keyring import keyring
+from microbatch.common.jobs.dead_letter import parse_letter
+from microbatch.common.jobs.happenings import parse_error_head
+from microbatch.common.jobs.status import parse_status
 from microbatch.common.keys import QueueKeys
 from microbatch.common.limits import BatchLimits, check_limit
 from microbatch.common.orders import ORDERS, Answer, Order, check_order
-from microbatch.common.schedule_status import parse_schedule
+from microbatch.common.schedules.status import parse_schedule
 from microbatch.common.scripts import BriefRecord, Call, JobSight
-from microbatch.common.sealed_jobs import payload_or_fault
 from microbatch.common.seals import Seals
-from microbatch.common.status import parse_status
+from microbatch.common.seals.jobs import payload_or_fault
+from microbatch.common.seals.keyring import keyring
 from microbatch.common.worker_facts import WorkerFacts, check_labels
 from microbatch.console.job_place import Place
 from microbatch.console.job_row import row_of_entry, row_of_letter, row_of_record, row_of_scheduled

@@ -11,21 +11,21 @@ from tests.fuzz.conftest import FUZZED
 from tests.fuzz.hostile import VALUES, damaged, hashes, packed, texts
 
 from microbatch.common.codec import decode, encode, encode_error
-from microbatch.common.dead_letter import parse_letter
-from microbatch.common.entry import parse_entry, parse_plain
 from microbatch.common.errors import PayloadError, ProtocolError
-from microbatch.common.happenings import (
+from microbatch.common.jobs.dead_letter import parse_letter
+from microbatch.common.jobs.entry import parse_entry, parse_plain
+from microbatch.common.jobs.happenings import (
     parse_batch,
     parse_error,
     parse_happening,
     parse_lines,
     parse_progress,
 )
+from microbatch.common.jobs.status import parse_status
 from microbatch.common.netstrings import read_netstrings
-from microbatch.common.schedule import Schedule, Timetable
-from microbatch.common.schedule_status import parse_schedule
+from microbatch.common.schedules.schedule import Schedule, Timetable
+from microbatch.common.schedules.status import parse_schedule
 from microbatch.common.scripts import JobView, RawLetter, ScheduleView
-from microbatch.common.status import parse_status
 from microbatch.producer.fragments import parse_fragments
 from microbatch.worker.assembly import assemble
 

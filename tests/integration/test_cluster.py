@@ -11,11 +11,11 @@ from tests.chaos.link import Link
 from tests.topologies import Cluster, Tls, cluster_of, wait_for
 
 from microbatch.common import scripts
-from microbatch.common import subscription as subscription_module
 from microbatch.common.connection import BlockingConnection, Connection, Endpoint
+from microbatch.common.connection import subscription as subscription_module
+from microbatch.common.connection.subscription import Subscription
 from microbatch.common.errors import ConnectionFailed, ServerError
 from microbatch.common.keys import QueueKeys
-from microbatch.common.subscription import Subscription
 from microbatch.console.admin import Admin
 from microbatch.console.job_filter import JobFilter
 from microbatch.producer import AsyncClient, ClientSettings, NotReplicated

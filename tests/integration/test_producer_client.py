@@ -30,7 +30,7 @@ from microbatch.producer.portal import BlockingCallWarning, Portal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from microbatch.common.entry import Entry
+    from microbatch.common.jobs.entry import Entry
 
 
 def odd_fail(entry: Entry) -> tuple[bool, bytes]:

@@ -14,7 +14,7 @@ import pytest
 import redis.asyncio as aioredis
 from tests.integration.test_producer_stand_in import stand_in, working
 
-from microbatch.common import subscription
+from microbatch.common.connection import subscription
 from microbatch.producer import (
     AsyncClient,
     AuthenticationFailed,

@@ -25,7 +25,7 @@ from microbatch.producer import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from microbatch.common.entry import Entry
+    from microbatch.common.jobs.entry import Entry
     from microbatch.common.scripts import Claimed
 
 NEVER_S = 3600

@@ -13,7 +13,7 @@ from itertools import count
 from microbatch.common import scripts
 from microbatch.common.codec import encode_error
 from microbatch.common.connection import Connection, Endpoint
-from microbatch.common.entry import Entry
+from microbatch.common.jobs.entry import Entry
 from microbatch.common.keys import QueueKeys
 from microbatch.common.stopping import stop
 from microbatch.producer import AsyncClient

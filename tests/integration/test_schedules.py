@@ -11,7 +11,7 @@ import redis.asyncio as aioredis
 from tests.chaos.kit import quick, until
 
 from microbatch.common.keys import QueueKeys
-from microbatch.common.schedule import tick_job
+from microbatch.common.schedules.schedule import tick_job
 from microbatch.console.admin import Admin
 from microbatch.producer import AsyncClient
 from microbatch.worker import Batch, BatchProcessor, ProcessorError, Schedule, Worker, batch_processor

@@ -9,12 +9,12 @@ import pytest
 from tests.chaos.kit import Recorder, quick, until
 from tests.topologies import SERVICE, Sentinels, Tls, sentinels_of, wait_for
 
-from microbatch.common import blocking_lines, scripts
-from microbatch.common import subscription as subscription_module
-from microbatch.common.connection import BlockingConnection, Connection, Endpoint
+from microbatch.common import scripts
+from microbatch.common.connection import BlockingConnection, Connection, Endpoint, blocking_lines
+from microbatch.common.connection import subscription as subscription_module
+from microbatch.common.connection.subscription import Subscription
 from microbatch.common.errors import AuthenticationFailed, ConnectionFailed
 from microbatch.common.keys import QueueKeys
-from microbatch.common.subscription import Subscription
 from microbatch.producer import AsyncClient, ClientSettings, MicrobatchError, ResultNotFound
 from microbatch.worker import Worker
 

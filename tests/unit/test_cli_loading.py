@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from microbatch.common.errors import ProcessorError
-from microbatch.common.schedule import Schedule
+from microbatch.common.schedules.schedule import Schedule
 from microbatch.console.exits import UsageError
 from microbatch.console.loading import load_processor, show_user_traceback
 from microbatch.worker.processor import BatchProcessor, FunctionProcessor

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from microbatch.common.job_update import BatchSummary
+from microbatch.common.jobs.update import BatchSummary
 from microbatch.common.scripts import Fleet, QueueStatus, WorkerSight
 from microbatch.console.survey import MOST_BATCHES, just_settled, queue_row, worker_rows
 

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from microbatch.common.codec import encode, encode_error
-from microbatch.common.dead_letter import DeadLetter, parse_letter
-from microbatch.common.job_update import ErrorFacts
+from microbatch.common.jobs.dead_letter import DeadLetter, parse_letter
+from microbatch.common.jobs.update import ErrorFacts
 from microbatch.common.scripts import RawLetter
 from microbatch.console.dead_report import as_json, as_table, as_text
 from microbatch.console.json_values import json_text

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from microbatch.common.entry import Entry as StreamEntry
+from microbatch.common.jobs.entry import Entry as StreamEntry
 from microbatch.console.demo import processor
 from microbatch.console.demo.index import Entry, Hit, Index, IndexUnavailable, Row
 from microbatch.console.demo.processor import INDEX_VARIABLE

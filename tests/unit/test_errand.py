@@ -7,7 +7,7 @@ from redis._parsers.base import BaseParser
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError, RedisError
 
-from microbatch.common.errand import Errand
+from microbatch.common.connection.errand import Errand
 from microbatch.common.errors import ConnectionFailed, ServerFull
 from microbatch.common.redis_errors import translated
 

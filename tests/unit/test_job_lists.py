@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from microbatch.common.codec import encode, encode_error
+from microbatch.common.jobs.states import FINAL_STATES, JobState
 from microbatch.common.scripts import BriefRecord, JobSight
-from microbatch.common.states import FINAL_STATES, JobState
 from microbatch.console.job_filter import DEAD, STATES, JobFilter
 from microbatch.console.job_options import age
 from microbatch.console.job_place import Place, Sweep, remaining

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 
 from microbatch.common.codec import encode_error
 from microbatch.common.errors import ProtocolError
-from microbatch.common.happenings import (
+from microbatch.common.jobs.happenings import (
     parse_batch,
     parse_happening,
     parse_lines,
     parse_progress,
 )
+from microbatch.common.jobs.states import JobState
+from microbatch.common.jobs.status import JobStatus, parse_status
 from microbatch.common.scripts import JobView
-from microbatch.common.states import JobState
-from microbatch.common.status import JobStatus, parse_status
 from microbatch.producer.watching import parse_message
 
 MS = 1_767_323_045_000

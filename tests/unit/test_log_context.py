@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 
-from microbatch.common.entry import Entry
+from microbatch.common.jobs.entry import Entry
 from microbatch.common.log_context import CONTEXT_FIELDS, LogContext, bound
 from microbatch.common.log_events import event_of
 from microbatch.console.logs import log_to_stderr

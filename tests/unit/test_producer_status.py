@@ -8,10 +8,10 @@ import pytest
 
 from microbatch.common.codec import encode_error
 from microbatch.common.errors import ProtocolError
-from microbatch.common.job_update import ErrorFacts
+from microbatch.common.jobs.states import JobState
+from microbatch.common.jobs.status import PastRun, parse_status
+from microbatch.common.jobs.update import ErrorFacts
 from microbatch.common.scripts import JobView
-from microbatch.common.states import JobState
-from microbatch.common.status import PastRun, parse_status
 
 MOMENT = datetime(2026, 1, 2, 3, 4, 5, 678000, UTC)
 MS = b"1767323045678"

@@ -8,8 +8,8 @@ import pytest
 
 from microbatch.common.codec import decode, encode
 from microbatch.common.errors import PayloadError, ProtocolError
-from microbatch.common.schedule import Schedule, Timetable, tick_headers, tick_job
-from microbatch.common.ticks import IntervalRule, moment
+from microbatch.common.schedules.schedule import Schedule, Timetable, tick_headers, tick_job
+from microbatch.common.schedules.ticks import IntervalRule, moment
 
 
 def schedule(**more: Any) -> Schedule:

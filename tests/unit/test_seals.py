@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from microbatch.common.codec import decode, encode
 from microbatch.common.errors import ProtocolError, SealError, SettingsError
-from microbatch.common.keyring import Key, keyring, shown_keyring
 from microbatch.common.seals import Seals, seals_of
+from microbatch.common.seals.keyring import Key, keyring, shown_keyring
 from microbatch.common.settings import ClientSettings, WorkerSettings
-from microbatch.common.settings_report import effective_settings
+from microbatch.common.settings.report import effective_settings
 from microbatch.producer.fragments import Seal, parse_fragments
 
 SECRETS = {name: base64.b64encode(hashlib.sha256(name.encode()).digest()).decode() for name in "abcd"}

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from microbatch.common.errors import SettingsError
-from microbatch.common.secret_files import secret_files
 from microbatch.common.settings import ClientSettings
-from microbatch.common.settings_report import effective_settings
+from microbatch.common.settings.report import effective_settings
+from microbatch.common.settings.secret_files import secret_files
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch.common import settings_sources
 from microbatch.common.errors import SettingsError
 from microbatch.common.settings import (
     ClientSettings,
@@ -22,7 +21,8 @@ from microbatch.common.settings import (
     queue_settings,
     redact_url,
 )
-from microbatch.common.settings_report import SettingRow, effective_settings
+from microbatch.common.settings import sources as settings_sources
+from microbatch.common.settings.report import SettingRow, effective_settings
 
 
 @pytest.fixture(autouse=True)

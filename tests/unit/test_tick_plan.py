@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch.common.schedule import Missed, Timetable
-from microbatch.common.ticks import IntervalRule
+from microbatch.common.schedules.schedule import Missed, Timetable
+from microbatch.common.schedules.ticks import IntervalRule
 from microbatch.worker.tick_plan import AHEAD_MS, MISSED_AFTER_MS, Plan, plan
 
 NOW = 1_000_000_000

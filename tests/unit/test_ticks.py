@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from microbatch.common.ticks import CronRule, IntervalRule, TickRule, rule_of, tick_name
+from microbatch.common.schedules.ticks import CronRule, IntervalRule, TickRule, rule_of, tick_name
 
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS

@@ -9,7 +9,7 @@ from redis._parsers.base import BaseParser
 from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from microbatch.common.errand import AT_ONCE, Errand
+from microbatch.common.connection.errand import AT_ONCE, Errand
 from microbatch.common.redis_errors import NotPrimary, Unanswered, Verdict
 from microbatch.common.scripts import load
 from microbatch.common.topology.inquiry import check_role

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.chaos.kit import make_batch, make_entry
 
 from microbatch.common.codec import encode
-from microbatch.common.entry import parse_entry
+from microbatch.common.jobs.entry import parse_entry
 from microbatch.worker import Retry
 from microbatch.worker.assembly import assemble
 from microbatch.worker.batch import Job

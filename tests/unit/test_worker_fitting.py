@@ -10,8 +10,8 @@ import pytest
 from pydantic import BaseModel
 
 from microbatch.common.codec import decode
-from microbatch.common.entry import Entry
 from microbatch.common.errors import ProcessorError
+from microbatch.common.jobs.entry import Entry
 from microbatch.worker.batch import Batch, Job
 from microbatch.worker.declaration import batch_processor
 from microbatch.worker.fitting import Fitting, fitting_of

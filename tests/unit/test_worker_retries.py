@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from tests.chaos.kit import make_entry
 
 from microbatch.common.errors import ConnectionFailed, ResultMismatch
-from microbatch.common.queue_settings import QueueSettings, queue_settings
 from microbatch.common.scripts import Outcome
 from microbatch.common.settings import WorkerSettings
+from microbatch.common.settings.queue import QueueSettings, queue_settings
 from microbatch.worker import Retry
 from microbatch.worker.retries import ASKED_RUNS, RetryRules, RetryWish, backoff_s, judged, wish_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from microbatch.common.entry import Entry
+from microbatch.common.jobs.entry import Entry
 from microbatch.common.scripts import Claimed, Outcome, SettleCode
 from microbatch.common.settings import WorkerSettings, queue_settings
 from microbatch.worker.batch import Batch, Job

@@ -1,6 +1,5 @@
 """What producers and workers agree on: errors, settings, states. Everything else here is internal."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from microbatch.common.errors import (
@@ -31,10 +30,12 @@ from microbatch.common.errors import (
     SubmitError,
     SubmitTimeout,
 )
-from microbatch.common.states import JobState
+from microbatch.common.jobs.states import JobState
+from microbatch.common.on_demand import on_demand
 
 if TYPE_CHECKING:
-    from microbatch.common.job_update import (
+    from microbatch.common.jobs.status import JobStatus
+    from microbatch.common.jobs.update import (
         BatchRecord,
         BatchSummary,
         ErrorFacts,
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
         UnknownSettingWarning,
         WorkerSettings,
     )
-    from microbatch.common.status import JobStatus
 
 __all__ = [
     "AddressUnavailable",
@@ -95,24 +95,26 @@ __all__ = [
     "WorkerSettings",
 ]
 
-_ON_DEMAND = {
-    "job_update": ("BatchRecord", "BatchSummary", "ErrorFacts", "JobUpdate", "LogLine", "Progress"),
-    "settings": (
-        "ClientSettings",
-        "QueueOverrides",
-        "QueueSettings",
-        "RedisSettings",
-        "UnknownSettingWarning",
-        "WorkerSettings",
-    ),
-    "status": ("JobStatus",),
-}
-"""What takes long to import, by module: whoever needs an error or a key does not wait for pydantic."""
-
-if not TYPE_CHECKING:  # type checkers would take every name for one of ours
-
-    def __getattr__(name: str) -> object:
-        for module, names in _ON_DEMAND.items():
-            if name in names:
-                return getattr(import_module(f"{__name__}.{module}"), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:
+    __getattr__ = on_demand(
+        __name__,
+        {
+            "microbatch.common.jobs.status": ("JobStatus",),
+            "microbatch.common.jobs.update": (
+                "BatchRecord",
+                "BatchSummary",
+                "ErrorFacts",
+                "JobUpdate",
+                "LogLine",
+                "Progress",
+            ),
+            "microbatch.common.settings": (
+                "ClientSettings",
+                "QueueOverrides",
+                "QueueSettings",
+                "RedisSettings",
+                "UnknownSettingWarning",
+                "WorkerSettings",
+            ),
+        },
+    )

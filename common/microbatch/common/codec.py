@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 SEAL_TYPES = (1, 2)
-"""The extension types of signed and encrypted values, which `seals.py` opens."""
+"""The extension types of signed and encrypted values, which `seals/` opens."""
 
 MAX_DEPTH = 100
 """The deepest nesting of lists and dicts that travels."""

@@ -1,7 +1,7 @@
 """Numbers and times as anybody may have stored them: in entries, records and dead letters.
 
 Rule: reading never raises; what is no number, or no moment in time, is None. Who has to refuse such a record
-reads it in `status.py`. Pure.
+reads it in `jobs/status.py`. Pure.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from microbatch.producer.recent import recent_batches
 
 if TYPE_CHECKING:
     from microbatch.common.embedded import EmbeddedServer
-    from microbatch.common.job_update import BatchSummary
+    from microbatch.common.jobs.update import BatchSummary
     from microbatch.common.scripts import Fleet, QueueStatus
 
 __all__ = ["Admin"]

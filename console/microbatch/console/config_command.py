@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from microbatch.common.settings import ClientSettings, WorkerSettings
-    from microbatch.common.settings_report import effective_settings
+    from microbatch.common.settings.report import effective_settings
 
     options = connection_options(arguments)
     rows = effective_settings(

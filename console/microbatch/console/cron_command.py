@@ -17,8 +17,8 @@ from microbatch.console.terminal import print_json
 if TYPE_CHECKING:
     import argparse
 
-    from microbatch.common.schedule import Schedule
-    from microbatch.common.schedule_status import ScheduleStatus
+    from microbatch.common.schedules.schedule import Schedule
+    from microbatch.common.schedules.status import ScheduleStatus
     from microbatch.console.admin import Admin
     from microbatch.console.schedules import Schedules
 
@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
     import asyncio
 
     from microbatch.common.identifiers import check_queue
-    from microbatch.common.schedule import check_name
+    from microbatch.common.schedules.schedule import check_name
 
     action = arguments.action
     if action != "add" and (given := [name for name in _ONLY_ADD if getattr(arguments, name) is not None]):
@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _schedule(arguments: argparse.Namespace) -> Schedule:
-    from microbatch.common.schedule import Schedule
+    from microbatch.common.schedules.schedule import Schedule
     from microbatch.console.json_values import BadJson, parse_json
 
     more: dict[str, Any] = {

@@ -11,8 +11,8 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from microbatch.common import scripts
-from microbatch.common.dead_letter import DeadLetter, parse_letter
 from microbatch.common.identifiers import check_queue, job_id
+from microbatch.common.jobs.dead_letter import DeadLetter, parse_letter
 from microbatch.common.keys import QueueKeys
 
 if TYPE_CHECKING:

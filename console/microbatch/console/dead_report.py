@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from microbatch.common.dead_letter import DeadLetter
+    from microbatch.common.jobs.dead_letter import DeadLetter
 
 __all__ = ["as_json", "as_table", "as_text"]
 

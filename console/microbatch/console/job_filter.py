@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Final
 
 from microbatch.common.identifiers import is_name
-from microbatch.common.states import FINAL_STATES, JobState
+from microbatch.common.jobs.states import FINAL_STATES, JobState
 
 if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from microbatch.common.states import JobState
+from microbatch.common.jobs.states import JobState
 from microbatch.console.dead_report import as_json as letter_as_json
 from microbatch.console.json_values import json_text
 from microbatch.console.terminal import escaped, table
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
-    from microbatch.common.job_update import JobUpdate
+    from microbatch.common.jobs.update import JobUpdate
     from microbatch.console.job_row import JobRow
     from microbatch.console.job_sheet import JobSheet
 

@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from microbatch.common.codec import decode
-from microbatch.common.entry import lane_words
 from microbatch.common.errors import ProtocolError
-from microbatch.common.happenings import parse_batch, parse_error_head
 from microbatch.common.identifiers import is_name, job_id
-from microbatch.common.states import JobState
+from microbatch.common.jobs.entry import lane_words
+from microbatch.common.jobs.happenings import parse_batch, parse_error_head
+from microbatch.common.jobs.states import JobState
 from microbatch.common.stored_numbers import moment_of, number_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from microbatch.common.dead_letter import DeadLetter
-    from microbatch.common.job_update import ErrorFacts
+    from microbatch.common.jobs.dead_letter import DeadLetter
+    from microbatch.common.jobs.update import ErrorFacts
     from microbatch.common.scripts import BriefRecord, JobSight
 
 __all__ = ["JobRow", "row_of_entry", "row_of_letter", "row_of_record", "row_of_scheduled"]

@@ -10,22 +10,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from microbatch.common import scripts
-from microbatch.common.happenings import parse_lines
 from microbatch.common.identifiers import job_id
+from microbatch.common.jobs.happenings import parse_lines
+from microbatch.common.jobs.states import JobState
+from microbatch.common.jobs.status import parse_status
 from microbatch.common.netstrings import read_netstrings
-from microbatch.common.sealed_jobs import payload_or_fault
-from microbatch.common.states import JobState
-from microbatch.common.status import parse_status
+from microbatch.common.seals.jobs import payload_or_fault
 from microbatch.console.job_row import row_of_entry
 
 if TYPE_CHECKING:
     from microbatch.common.connection import Connection
-    from microbatch.common.dead_letter import DeadLetter
-    from microbatch.common.job_update import LogLine
+    from microbatch.common.jobs.dead_letter import DeadLetter
+    from microbatch.common.jobs.status import JobStatus
+    from microbatch.common.jobs.update import LogLine
     from microbatch.common.keys import QueueKeys
     from microbatch.common.scripts import JobSight
     from microbatch.common.seals import Seals
-    from microbatch.common.status import JobStatus
     from microbatch.console.dead_letters import DeadLetters
     from microbatch.console.job_row import JobRow
 

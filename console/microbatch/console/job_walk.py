@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from microbatch.common import scripts
-from microbatch.common.dead_letter import parse_letter
+from microbatch.common.jobs.dead_letter import parse_letter
+from microbatch.common.jobs.states import FINAL_STATES, JobState
 from microbatch.common.scripts import NOWHERE, ScheduledPlace
-from microbatch.common.states import FINAL_STATES, JobState
 from microbatch.console.job_filter import DEAD
 from microbatch.console.job_place import SIDE_LANE, Place, PlaceElsewhere, Sweep, remaining
 from microbatch.console.job_row import row_of_entry, row_of_letter, row_of_record, row_of_scheduled

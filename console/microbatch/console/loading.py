@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from microbatch.common.errors import ProcessorError
-from microbatch.common.schedule import Schedule
+from microbatch.common.schedules.schedule import Schedule
 from microbatch.console.exits import UsageError
 from microbatch.console.terminal import show_traceback
 from microbatch.worker.declaration import instance_of

@@ -12,14 +12,14 @@ from microbatch.common import scripts
 from microbatch.common.errors import QueueFull, SubmitError
 from microbatch.common.identifiers import check_queue, job_id, new_local_id
 from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
-from microbatch.common.schedule import check_name, tick_headers
-from microbatch.common.schedule_status import ScheduleStatus, parse_schedule
+from microbatch.common.schedules.schedule import check_name, tick_headers
+from microbatch.common.schedules.status import ScheduleStatus, parse_schedule
 from microbatch.common.scripts import MOST_SCHEDULES, NewJob, SubmitCode
-from microbatch.common.sealed_jobs import sealed_definition
+from microbatch.common.seals.jobs import sealed_definition
 
 if TYPE_CHECKING:
     from microbatch.common.connection import Connection
-    from microbatch.common.schedule import Schedule
+    from microbatch.common.schedules.schedule import Schedule
     from microbatch.common.scripts import PutAnswer, ScheduleAction
     from microbatch.common.seals import Seals
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from collections.abc import Set as AbstractSet
 
-    from microbatch.common.job_update import BatchSummary
+    from microbatch.common.jobs.update import BatchSummary
     from microbatch.common.scripts import Fleet, QueueStatus, WorkerSight
     from microbatch.console.admin import Admin
 

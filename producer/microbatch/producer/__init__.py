@@ -30,10 +30,10 @@ from microbatch.common.errors import (
     SubmitTimeout,
     TooManyBatchKeys,
 )
-from microbatch.common.job_update import BatchRecord, BatchSummary, ErrorFacts, JobUpdate, LogLine, Progress
+from microbatch.common.jobs.states import JobState
+from microbatch.common.jobs.status import JobStatus
+from microbatch.common.jobs.update import BatchRecord, BatchSummary, ErrorFacts, JobUpdate, LogLine, Progress
 from microbatch.common.settings import ClientSettings
-from microbatch.common.states import JobState
-from microbatch.common.status import JobStatus
 from microbatch.producer.async_client import AsyncClient
 from microbatch.producer.client import Client
 from microbatch.producer.handle import AsyncJobHandle

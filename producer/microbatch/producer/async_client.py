@@ -25,7 +25,7 @@ from microbatch.producer.watching import feed
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
 
-    from microbatch.common.job_update import BatchSummary, JobUpdate
+    from microbatch.common.jobs.update import BatchSummary, JobUpdate
     from microbatch.common.scripts import QueueStatus
     from microbatch.producer.options import SubmitOptions
 

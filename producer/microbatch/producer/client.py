@@ -25,7 +25,7 @@ from microbatch.producer.waiting import Harvest
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from microbatch.common.job_update import BatchSummary, JobUpdate
+    from microbatch.common.jobs.update import BatchSummary, JobUpdate
     from microbatch.common.scripts import QueueStatus
     from microbatch.common.settings import ClientSettings
     from microbatch.producer.options import SubmitOptions

@@ -14,7 +14,7 @@ import msgpack
 
 from microbatch.common.codec import MAX_DEPTH, is_deeper, unpacker
 from microbatch.common.errors import ProtocolError
-from microbatch.common.states import FINAL_STATES
+from microbatch.common.jobs.states import FINAL_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Callable

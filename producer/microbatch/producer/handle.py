@@ -15,8 +15,8 @@ from microbatch.producer.watching import follow
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator
 
-    from microbatch.common.job_update import JobUpdate, LogLine
-    from microbatch.common.status import JobStatus
+    from microbatch.common.jobs.status import JobStatus
+    from microbatch.common.jobs.update import JobUpdate, LogLine
     from microbatch.producer.ticket import Ticket
 
 __all__ = ["AsyncJobHandle", "ticket_of"]

@@ -13,11 +13,11 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from microbatch.common.connection.subscription import Subscription
 from microbatch.common.errors import ClientClosed, ProtocolError
 from microbatch.common.identifiers import check_queue
 from microbatch.common.keys import QueueKeys
 from microbatch.common.stopping import stop
-from microbatch.common.subscription import Subscription
 from microbatch.producer.fragments import parse_fragments
 from microbatch.producer.mailbox import Hearing, Mailbox
 from microbatch.producer.newsroom import Newsroom

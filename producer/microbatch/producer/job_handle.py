@@ -14,8 +14,8 @@ from microbatch.producer.handle import ticket_of
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from microbatch.common.job_update import JobUpdate, LogLine
-    from microbatch.common.status import JobStatus
+    from microbatch.common.jobs.status import JobStatus
+    from microbatch.common.jobs.update import JobUpdate, LogLine
     from microbatch.producer.async_client import AsyncClient
     from microbatch.producer.handle import AsyncJobHandle
     from microbatch.producer.portal import Portal

@@ -16,9 +16,9 @@ from microbatch.producer.fragments import WITH_VALUE
 from microbatch.producer.ticket import NOT_HEARD, NOT_REGISTERED, Ticket, Waiter
 
 if TYPE_CHECKING:
-    from microbatch.common.job_update import LogLine
+    from microbatch.common.jobs.status import JobStatus
+    from microbatch.common.jobs.update import LogLine
     from microbatch.common.keys import QueueKeys
-    from microbatch.common.status import JobStatus
     from microbatch.producer.newsroom import Newsroom
     from microbatch.producer.records import RecordReader
 

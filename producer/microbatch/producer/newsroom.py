@@ -14,10 +14,10 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
+from microbatch.common.connection.subscription import Subscription
 from microbatch.common.errors import ClientClosed, MicrobatchError
 from microbatch.common.scripts import EVERYTHING, LEASE_MS, listen
 from microbatch.common.stopping import stop
-from microbatch.common.subscription import Subscription
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -9,8 +9,8 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from microbatch.common.errors import ProtocolError
-from microbatch.common.happenings import moment, parse_batch
-from microbatch.common.job_update import BatchSummary
+from microbatch.common.jobs.happenings import moment, parse_batch
+from microbatch.common.jobs.update import BatchSummary
 
 if TYPE_CHECKING:
     from microbatch.common.connection import Connection

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 from microbatch.common import scripts
 from microbatch.common.errors import MicrobatchError, ProtocolError, ResultNotFound, ServerFull
-from microbatch.common.happenings import parse_lines
+from microbatch.common.jobs.happenings import parse_lines
+from microbatch.common.jobs.states import FINAL_STATES, JobState
+from microbatch.common.jobs.status import JobStatus, parse_status
 from microbatch.common.netstrings import read_netstrings
-from microbatch.common.states import FINAL_STATES, JobState
-from microbatch.common.status import JobStatus, parse_status
 from microbatch.common.stopping import stop
 from microbatch.producer.ticket import NOT_REGISTERED, Ticket
 from microbatch.producer.unsealer import opened_value
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from microbatch.common.connection import Connection
-    from microbatch.common.job_update import LogLine
+    from microbatch.common.jobs.update import LogLine
     from microbatch.common.scripts import RecordView
     from microbatch.common.seals import Seals
     from microbatch.producer.mailbox import Mailbox

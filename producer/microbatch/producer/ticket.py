@@ -13,9 +13,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from microbatch.common.errors import JobCancelled, JobExpired, JobFailed, MicrobatchError, ProtocolError
-from microbatch.common.happenings import parse_error
 from microbatch.common.identifiers import job_id
-from microbatch.common.states import JobState
+from microbatch.common.jobs.happenings import parse_error
+from microbatch.common.jobs.states import JobState
 
 if TYPE_CHECKING:
     from microbatch.producer.mailbox import Mailbox

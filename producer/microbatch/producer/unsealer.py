@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from microbatch.common.codec import decode
 from microbatch.common.errors import ProtocolError
-from microbatch.common.states import JobState
+from microbatch.common.jobs.states import JobState
 from microbatch.producer.fragments import WITH_VALUE, Seal
 
 if TYPE_CHECKING:

@@ -12,18 +12,18 @@ import logging
 from typing import TYPE_CHECKING
 
 from microbatch.common.errors import ConnectionFailed, ProtocolError, ResultNotFound
-from microbatch.common.happenings import parse_happening
 from microbatch.common.identifiers import job_id
-from microbatch.common.job_update import JobUpdate
+from microbatch.common.jobs.happenings import parse_happening
+from microbatch.common.jobs.states import JobState
+from microbatch.common.jobs.update import JobUpdate
 from microbatch.common.netstrings import read_netstrings
-from microbatch.common.states import JobState
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Sequence
 
-    from microbatch.common.job_update import LogLine, Progress
+    from microbatch.common.jobs.status import JobStatus
+    from microbatch.common.jobs.update import LogLine, Progress
     from microbatch.common.keys import QueueKeys
-    from microbatch.common.status import JobStatus
     from microbatch.producer.newsroom import Ear, Newsroom
     from microbatch.producer.ticket import Ticket
 

@@ -16,9 +16,9 @@ from tests.chaos.history import Outcome, What
 from tests.chaos.run.workload import QUEUES
 
 from microbatch.common.codec import decode, unpacker
+from microbatch.common.jobs.states import FINAL_STATES
 from microbatch.common.keys import LANES, QueueKeys
 from microbatch.common.netstrings import read_netstrings
-from microbatch.common.states import FINAL_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -20,7 +20,7 @@ from tests.chaos.run.workload import (
 )
 
 from microbatch.common.identifiers import job_id
-from microbatch.common.schedule import tick_job
+from microbatch.common.schedules.schedule import tick_job
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

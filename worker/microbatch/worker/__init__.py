@@ -1,6 +1,5 @@
 """The worker side: write a processor, run a worker."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from microbatch.common.errors import (
@@ -14,9 +13,10 @@ from microbatch.common.errors import (
     ResultMismatch,
     SettingsError,
 )
-from microbatch.common.job_update import ErrorFacts
+from microbatch.common.jobs.update import ErrorFacts
 from microbatch.common.log_context import LogContext
-from microbatch.common.schedule import Schedule
+from microbatch.common.on_demand import on_demand
+from microbatch.common.schedules.schedule import Schedule
 from microbatch.worker.batch import Batch, BatchReason, BatchResults, Job, Retry
 from microbatch.worker.declaration import batch_processor
 from microbatch.worker.hooks import BatchReport
@@ -51,12 +51,7 @@ __all__ = [
     "batch_processor",
 ]
 
-_ON_DEMAND = {"Worker": "microbatch.worker.worker", "WorkerSettings": "microbatch.common.settings"}
-"""What brings Redis and the settings along: child processes import their processors without them."""
-
-if not TYPE_CHECKING:  # type checkers would take every name for one of ours
-
-    def __getattr__(name: str) -> object:
-        if name not in _ON_DEMAND:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(import_module(_ON_DEMAND[name]), name)
+if not TYPE_CHECKING:
+    __getattr__ = on_demand(  # child processes import their processors without Redis
+        __name__, {"microbatch.worker.worker": ("Worker",), "microbatch.common.settings": ("WorkerSettings",)}
+    )

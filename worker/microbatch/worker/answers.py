@@ -16,7 +16,7 @@ from microbatch.common.models import encode_model
 from microbatch.common.scripts import Outcome
 
 if TYPE_CHECKING:
-    from microbatch.common.entry import Entry
+    from microbatch.common.jobs.entry import Entry
     from microbatch.worker.batch import Batch
     from microbatch.worker.executor import BatchLost
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from microbatch.common.codec import LIMITS, Limits, decode, is_deeper, too_deep, unpack
 from microbatch.common.errors import ProtocolError, SealError
 from microbatch.common.scripts import Fault
-from microbatch.common.sealed_jobs import open_job
+from microbatch.common.seals.jobs import open_job
 from microbatch.worker.batch import Job
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from microbatch.common.entry import Entry
+    from microbatch.common.jobs.entry import Entry
     from microbatch.common.seals import Seals
     from microbatch.worker.notes import Notes
 

@@ -18,7 +18,7 @@ from microbatch.worker.job_log import JobLog
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from microbatch.common.entry import Entry
+    from microbatch.common.jobs.entry import Entry
     from microbatch.worker.notes import Notes
 
 __all__ = [

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgpack
 
-from microbatch.common.entry import Entry
+from microbatch.common.jobs.entry import Entry
 from microbatch.common.scripts import Outcome
 from microbatch.worker.executor import Run
 from microbatch.worker.retries import RetryRules, RetryWish, wish_of

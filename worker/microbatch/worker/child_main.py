@@ -21,8 +21,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from microbatch.common.errors import MicrobatchError
-from microbatch.common.queue_settings import queue_settings
 from microbatch.common.settings import WorkerSettings
+from microbatch.common.settings.queue import queue_settings
 from microbatch.worker.answers import describe
 from microbatch.worker.assembly import assemble
 from microbatch.worker.batch import Batch
@@ -48,7 +48,7 @@ from microbatch.worker.retries import RetryRules
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from microbatch.common.entry import Entry
+    from microbatch.common.jobs.entry import Entry
     from microbatch.common.scripts import JobNote, Outcome
     from microbatch.worker.batch import BatchReason
     from microbatch.worker.processor import BatchProcessor

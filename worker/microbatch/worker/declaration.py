@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from microbatch.common.errors import ProcessorError
 from microbatch.common.identifiers import check_queue, is_name
-from microbatch.common.queue_settings import RESOLVED, QueueOverrides
+from microbatch.common.settings.queue import RESOLVED, QueueOverrides
 from microbatch.worker.parameters import takes_one
 from microbatch.worker.processor import BatchProcessor, FunctionProcessor
 

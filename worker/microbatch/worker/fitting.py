@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pydantic_core import ErrorDetails
 
-    from microbatch.common.entry import Entry
+    from microbatch.common.jobs.entry import Entry
 
 __all__ = ["Fit", "Fitting", "fitting_of"]
 

@@ -11,15 +11,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from microbatch.common.codec import decode, encode_error
-from microbatch.common.happenings import parse_error
-from microbatch.common.sealed_jobs import sealed_definition
+from microbatch.common.jobs.happenings import parse_error
 from microbatch.common.seals import seals_of
+from microbatch.common.seals.jobs import sealed_definition
 from microbatch.worker.assembly import assemble
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from microbatch.common.schedule import Definition, Schedule
+    from microbatch.common.schedules.schedule import Definition, Schedule
     from microbatch.common.scripts import Claimed, Outcome
     from microbatch.common.settings import WorkerSettings
     from microbatch.worker.assembly import Assembled

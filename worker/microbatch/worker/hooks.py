@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from microbatch.common.codec import decode
 from microbatch.common.errors import ProcessorError
-from microbatch.common.happenings import parse_error
+from microbatch.common.jobs.happenings import parse_error
 from microbatch.worker.answers import describe
 from microbatch.worker.batch import token_of
 from microbatch.worker.declaration import HOOKS
@@ -23,7 +23,7 @@ from microbatch.worker.threads import ProcessorExit, SlotThreads, guarded
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
-    from microbatch.common.job_update import ErrorFacts
+    from microbatch.common.jobs.update import ErrorFacts
     from microbatch.common.scripts import Outcome
     from microbatch.worker.batch import Batch, Job
 

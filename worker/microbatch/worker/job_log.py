@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from microbatch.worker.notes import line
 
 if TYPE_CHECKING:
-    from microbatch.common.entry import Entry
+    from microbatch.common.jobs.entry import Entry
     from microbatch.worker.notes import Notes
 
 __all__ = ["JobLog"]

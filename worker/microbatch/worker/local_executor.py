@@ -26,9 +26,9 @@ from microbatch.worker.threads import ProcessorExit, SlotThreads
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
-    from microbatch.common.entry import Entry
-    from microbatch.common.queue_settings import QueueSettings
+    from microbatch.common.jobs.entry import Entry
     from microbatch.common.scripts import Outcome
+    from microbatch.common.settings.queue import QueueSettings
     from microbatch.worker.batch import Batch
     from microbatch.worker.child_sideline import Sideline
     from microbatch.worker.executor import Settle

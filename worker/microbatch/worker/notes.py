@@ -22,7 +22,7 @@ from microbatch.common.scripts import JobNote
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from microbatch.common.entry import Entry
+    from microbatch.common.jobs.entry import Entry
 
 __all__ = ["INTERVAL_S", "Notes", "line"]
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
     from microbatch.common.connection import Connection
     from microbatch.common.keys import QueueKeys
-    from microbatch.common.queue_settings import QueueSettings
     from microbatch.common.scripts import Claimed
+    from microbatch.common.settings.queue import QueueSettings
 
 __all__ = ["AdaptivePacing", "ClaimTerms", "FixedPacing", "Pacing", "pacing_for"]
 

@@ -24,7 +24,7 @@ from microbatch.worker.scribe import Scribe
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from microbatch.common.entry import Entry
+    from microbatch.common.jobs.entry import Entry
     from microbatch.common.scripts import Claimed
     from microbatch.worker.agent_parts import AgentParts
     from microbatch.worker.guard import Guard

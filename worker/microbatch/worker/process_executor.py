@@ -23,8 +23,8 @@ from microbatch.worker.reference import reference_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from microbatch.common.entry import Entry
-    from microbatch.common.queue_settings import QueueSettings
+    from microbatch.common.jobs.entry import Entry
+    from microbatch.common.settings.queue import QueueSettings
     from microbatch.worker.batch import Batch
     from microbatch.worker.child_sideline import Sideline
     from microbatch.worker.executor import Settle

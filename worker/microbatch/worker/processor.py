@@ -15,8 +15,8 @@ from microbatch.worker.parameters import takes_batch
 if typing.TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from microbatch.common.job_update import ErrorFacts
-    from microbatch.common.settings_bounds import BatchError, Batching, Executor
+    from microbatch.common.jobs.update import ErrorFacts
+    from microbatch.common.settings.bounds import BatchError, Batching, Executor
     from microbatch.worker.batch import Batch, BatchAnswer, Job
     from microbatch.worker.hooks import BatchReport
 

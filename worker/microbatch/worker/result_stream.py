@@ -16,7 +16,7 @@ from microbatch.worker.batch import Job, token_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from microbatch.common.entry import Entry
+    from microbatch.common.jobs.entry import Entry
     from microbatch.worker.batch import Batch
     from microbatch.worker.pump import Pump
 

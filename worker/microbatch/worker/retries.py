@@ -18,7 +18,7 @@ from microbatch.worker.batch import Retry
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from microbatch.common.entry import Entry
+    from microbatch.common.jobs.entry import Entry
     from microbatch.common.scripts import Outcome
     from microbatch.common.settings import QueueSettings
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from microbatch.common.errors import ProcessorError
-from microbatch.common.queue_settings import QueueSettings, queue_settings
-from microbatch.common.schedule import Schedule
+from microbatch.common.schedules.schedule import Schedule
+from microbatch.common.settings.queue import QueueSettings, queue_settings
 from microbatch.worker.declaration import declared, instance_of
 from microbatch.worker.fitting import fitting_of
 from microbatch.worker.reference import reference_of

@@ -23,9 +23,9 @@ from microbatch.worker.retries import RetryRules, RetryWish, wish_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from microbatch.common.entry import Entry
-    from microbatch.common.queue_settings import QueueSettings
+    from microbatch.common.jobs.entry import Entry
     from microbatch.common.scripts import Outcome
+    from microbatch.common.settings.queue import QueueSettings
     from microbatch.worker.child_sideline import Sideline
     from microbatch.worker.executor import Executor, Settle
     from microbatch.worker.processor import BatchProcessor

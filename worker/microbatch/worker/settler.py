@@ -32,7 +32,7 @@ from microbatch.worker.observer import NO_OBSERVER, Observer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from microbatch.common.entry import Entry
+    from microbatch.common.jobs.entry import Entry
     from microbatch.common.keys import QueueKeys
     from microbatch.common.settings import WorkerSettings
 

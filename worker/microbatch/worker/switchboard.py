@@ -24,8 +24,8 @@ from microbatch.worker.runner import Runner
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from microbatch.common.entry import Entry
-    from microbatch.common.queue_settings import QueueSettings
+    from microbatch.common.jobs.entry import Entry
+    from microbatch.common.settings.queue import QueueSettings
     from microbatch.worker.child_sideline import Sideline
     from microbatch.worker.processor import BatchProcessor
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from microbatch.common.schedule import Timetable
+    from microbatch.common.schedules.schedule import Timetable
 
 __all__ = ["AHEAD_MS", "MISSED_AFTER_MS", "Plan", "plan"]
 

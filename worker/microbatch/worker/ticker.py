@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from microbatch.common import scripts
 from microbatch.common.errors import MicrobatchError, ProcessorError, ProtocolError, ServerFull
-from microbatch.common.schedule import Schedule, Timetable, tick_headers, tick_job
+from microbatch.common.schedules.schedule import Schedule, Timetable, tick_headers, tick_job
 from microbatch.common.scripts import MOST_SCHEDULES, TickJob
 from microbatch.common.stopping import stop
 from microbatch.worker.tick_plan import plan
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from microbatch.common.connection import Connection
     from microbatch.common.keys import QueueKeys
-    from microbatch.common.schedule import Definition
+    from microbatch.common.schedules.schedule import Definition
     from microbatch.common.scripts import ScheduleView
 
 __all__ = ["Ticker"]

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.trace import Span, SpanContext
 
-    from microbatch.common.entry import Entry
+    from microbatch.common.jobs.entry import Entry
     from microbatch.common.scripts import Claimed, Outcome, SettleCode
     from microbatch.worker.batch import Batch, Job
     from microbatch.worker.observer import BatchEnd

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from microbatch.common.clock import Clock, Deadline, SystemClock
 from microbatch.common.connection import BlockingConnection, Connection, Endpoint
+from microbatch.common.connection.subscription import Subscription
 from microbatch.common.embedded import open_url
 from microbatch.common.errors import BatchTimeout
 from microbatch.common.identifiers import new_worker_id
 from microbatch.common.register import Register
 from microbatch.common.scripts import ORDER_MESSAGE
 from microbatch.common.settings import WorkerSettings
-from microbatch.common.subscription import Subscription
 from microbatch.worker.agent_parts import AgentParts
 from microbatch.worker.foreman import Foreman
 from microbatch.worker.heartbeat import Heartbeat

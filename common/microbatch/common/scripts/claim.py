@@ -7,7 +7,7 @@ from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from microbatch.common.entry import Entry, parse_entry, parse_plain
+from microbatch.common.jobs.entry import Entry, parse_entry, parse_plain
 from microbatch.common.scripts.script import Arg, Call, load
 
 if TYPE_CHECKING:

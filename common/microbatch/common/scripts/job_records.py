@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from microbatch.common.jobs.states import FINAL_STATES
 from microbatch.common.scripts.script import Call, load
-from microbatch.common.states import FINAL_STATES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence

@@ -9,7 +9,7 @@ from microbatch.common.codec import encode_error
 from microbatch.common.scripts.script import Call, load
 
 if TYPE_CHECKING:
-    from microbatch.common.entry import Entry
+    from microbatch.common.jobs.entry import Entry
     from microbatch.common.keys import QueueKeys
 
 __all__ = ["Fault", "quarantine"]

@@ -8,7 +8,7 @@ from microbatch.common.scripts.script import Call, load
 
 if TYPE_CHECKING:
     from microbatch.common.keys import QueueKeys
-    from microbatch.common.schedule import Definition
+    from microbatch.common.schedules.schedule import Definition
 
 __all__ = ["MOST_SCHEDULES", "PutAnswer", "schedule_put"]
 

@@ -11,7 +11,7 @@ from microbatch.common.scripts.script import Arg, Call, load
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from microbatch.common.entry import Entry
+    from microbatch.common.jobs.entry import Entry
     from microbatch.common.keys import QueueKeys
 
 __all__ = ["BatchFacts", "Ending", "Outcome", "SettleCode", "settle"]

@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from microbatch.common.jobs.states import FINAL_STATES
 from microbatch.common.keys import LANES, QueueKeys
-from microbatch.common.states import FINAL_STATES
 from microbatch.console.doctor.examiner import Refusal, text
 from microbatch.console.doctor.facts import KeysFacts
 

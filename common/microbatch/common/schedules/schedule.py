@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 from microbatch.common.codec import decode, encode
 from microbatch.common.errors import ProtocolError
 from microbatch.common.identifiers import check_queue, is_name, payload_digest
-from microbatch.common.ticks import TickRule, moment, rule_of, tick_name
+from microbatch.common.schedules.ticks import TickRule, moment, rule_of, tick_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

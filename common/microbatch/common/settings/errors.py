@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from microbatch.common.errors import SettingsError
 from microbatch.common.redis_url import REDIS_URLS, redact_url
-from microbatch.common.settings_sources import COMMAND_LINE, did_you_mean, queue_key, variable_of
+from microbatch.common.settings.sources import COMMAND_LINE, did_you_mean, queue_key, variable_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from microbatch.common.settings_bounds import (
+from microbatch.common.settings.bounds import (
     Attempts,
     BackoffS,
     BatchError,
@@ -31,13 +31,13 @@ from microbatch.common.settings_bounds import (
     ValueBytes,
     WaitMs,
 )
-from microbatch.common.settings_errors import plain_error
-from microbatch.common.settings_sources import CODE, CODE_SETTINGS, COMMAND_LINE, DEFAULT, queue_key
+from microbatch.common.settings.errors import plain_error
+from microbatch.common.settings.sources import CODE, CODE_SETTINGS, COMMAND_LINE, DEFAULT, queue_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from microbatch.common.settings import WorkerSettings
+    from microbatch.common.settings.sides import WorkerSettings
 
 __all__ = ["RESOLVED", "QueueOverrides", "QueueSettings", "queue_settings"]
 

@@ -9,15 +9,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from microbatch.common.happenings import moment
-from microbatch.common.job_update import BatchRecord, JobUpdate
-from microbatch.common.states import JobState
+from microbatch.common.jobs.happenings import moment
+from microbatch.common.jobs.states import JobState
+from microbatch.common.jobs.update import BatchRecord, JobUpdate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from microbatch.common.happenings import BatchWords, Happening
-    from microbatch.common.job_update import ErrorFacts
+    from microbatch.common.jobs.happenings import BatchWords, Happening
+    from microbatch.common.jobs.update import ErrorFacts
 
 __all__ = ["MOST_EVENTS", "Story"]
 

@@ -14,7 +14,7 @@ import hiredis
 from redis.asyncio import connection as aioconnection
 from redis.exceptions import ConnectionError as LostConnection
 
-from microbatch.common.endpoint import refused_url
+from microbatch.common.connection.endpoint import refused_url
 from microbatch.common.redis_errors import FOREIGN_ERRORS
 from microbatch.common.topology.inquiry import check_role
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from redis.asyncio.connection import AbstractConnection
 
-    from microbatch.common.asker import Asker
-    from microbatch.common.endpoint import Endpoint
+    from microbatch.common.connection.asker import Asker
+    from microbatch.common.connection.endpoint import Endpoint
     from microbatch.common.topology.sentinels import Sentinels
     from microbatch.common.topology.site import Address
 

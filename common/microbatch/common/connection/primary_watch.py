@@ -11,15 +11,15 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from microbatch.common.connection.openings import ToServer
+from microbatch.common.connection.subscription import Subscription
 from microbatch.common.errors import MicrobatchError
-from microbatch.common.openings import ToServer
 from microbatch.common.stopping import stop
-from microbatch.common.subscription import Subscription
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from microbatch.common.endpoint import Endpoint
+    from microbatch.common.connection.endpoint import Endpoint
     from microbatch.common.topology.sentinels import Sentinels
     from microbatch.common.topology.site import Address
 

@@ -12,13 +12,11 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from microbatch.common.asker import Asker
-from microbatch.common.blocking_connection import BlockingConnection
-from microbatch.common.endpoint import Endpoint, backoff_s
-from microbatch.common.errand import Errand
-from microbatch.common.lines import Lines
-from microbatch.common.openings import ToPrimary, ToServer, line_options
-from microbatch.common.primary_watch import PrimaryWatch
+from microbatch.common.connection.asker import Asker
+from microbatch.common.connection.errand import Errand
+from microbatch.common.connection.lines import Lines
+from microbatch.common.connection.openings import ToPrimary, ToServer, line_options
+from microbatch.common.connection.primary_watch import PrimaryWatch
 from microbatch.common.redis_errors import FOREIGN_ERRORS, Verdict, translated
 from microbatch.common.topology.nodes import Nodes
 from microbatch.common.topology.sentinels import Sentinels
@@ -28,10 +26,11 @@ from microbatch.common.topology.slot_map import SlotMap
 if TYPE_CHECKING:
     from redis.asyncio.connection import AbstractConnection
 
-    from microbatch.common.errand import Command
+    from microbatch.common.connection.endpoint import Endpoint
+    from microbatch.common.connection.errand import Command
     from microbatch.common.scripts.script import Call, Script
 
-__all__ = ["BlockingConnection", "Connection", "Endpoint", "backoff_s"]
+__all__ = ["Connection"]
 
 T = TypeVar("T")
 

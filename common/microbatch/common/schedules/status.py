@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from microbatch.common.codec import decode
 from microbatch.common.errors import ProtocolError
-from microbatch.common.schedule import Timetable
-from microbatch.common.sealed_jobs import open_schedule
-from microbatch.common.ticks import moment
+from microbatch.common.schedules.schedule import Timetable
+from microbatch.common.schedules.ticks import moment
+from microbatch.common.seals.jobs import open_schedule
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -10,8 +10,14 @@ import contextlib
 import time
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from microbatch.common.blocking_lines import BlockingLines, PrimaryOpening, ask, blocking_options, open_server
-from microbatch.common.errand import Errand
+from microbatch.common.connection.blocking_lines import (
+    BlockingLines,
+    PrimaryOpening,
+    ask,
+    blocking_options,
+    open_server,
+)
+from microbatch.common.connection.errand import Errand
 from microbatch.common.redis_errors import FOREIGN_ERRORS, Verdict, translated
 from microbatch.common.topology.nodes import Nodes
 from microbatch.common.topology.sentinels import Sentinels
@@ -19,7 +25,7 @@ from microbatch.common.topology.site import Address, Kind, read_site
 from microbatch.common.topology.slot_map import SlotMap
 
 if TYPE_CHECKING:
-    from microbatch.common.endpoint import Endpoint
+    from microbatch.common.connection.endpoint import Endpoint
     from microbatch.common.scripts.script import Call
 
 __all__ = ["BlockingConnection"]

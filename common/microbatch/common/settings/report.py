@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from microbatch.common.keyring import shown_keyring
 from microbatch.common.redis_url import redact_url
-from microbatch.common.settings_sources import CODE_SETTINGS, DEFAULT, NO_VALUES, variable_of
+from microbatch.common.seals.keyring import shown_keyring
+from microbatch.common.settings.sources import CODE_SETTINGS, DEFAULT, NO_VALUES, variable_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pydantic.fields import FieldInfo
 
-    from microbatch.common.settings import RedisSettings
+    from microbatch.common.settings.redis import RedisSettings
 
 __all__ = ["SettingRow", "effective_settings"]
 

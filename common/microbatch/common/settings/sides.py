@@ -1,9 +1,9 @@
-"""Settings: what can be configured, and what each value means.
+"""The two sides' settings: what a producer and what a worker uses, and what each value means.
 
 Rule: the environment wins over `.env`. A value given to a settings class in code
 (`WorkerSettings(max_wait_ms=3)`) stands where the environment stands, and before it. A value that cannot be
 used is a `SettingsError` of one line. Nothing here prints, connects or shows a password. What both sides use
-is in `redis_settings.py`, what may differ by queue in `queue_settings.py`.
+is in `redis.py`, what may differ by queue in `queue.py`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
-from microbatch.common import lane_settings
 from microbatch.common.bind_address import check_bind_address
-from microbatch.common.defence_settings import PayloadLimits
-from microbatch.common.queue_settings import QueueOverrides, QueueSettings, queue_settings
-from microbatch.common.redis_settings import RedisSettings
-from microbatch.common.redis_url import redact_url
-from microbatch.common.settings_bounds import (
+from microbatch.common.settings import lanes as lane_settings
+from microbatch.common.settings.bounds import (
     MIB,
     Attempts,
     BackoffS,
@@ -40,20 +36,11 @@ from microbatch.common.settings_bounds import (
     ValueBytes,
     WaitMs,
 )
-from microbatch.common.settings_sources import UnknownSettingWarning, queue_key
+from microbatch.common.settings.defence import PayloadLimits
+from microbatch.common.settings.redis import RedisSettings
 from microbatch.common.worker_facts import check_labels
 
-__all__ = [
-    "ClientSettings",
-    "QueueOverrides",
-    "QueueSettings",
-    "RedisSettings",
-    "UnknownSettingWarning",
-    "WorkerSettings",
-    "queue_key",
-    "queue_settings",
-    "redact_url",
-]
+__all__ = ["ClientSettings", "WorkerSettings"]
 
 
 class ClientSettings(RedisSettings):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from microbatch.common.endpoint import backoff_s
+from microbatch.common.connection.endpoint import backoff_s
 from microbatch.common.keys import FENCE
 from microbatch.common.redis_errors import Verdict, is_out_of_memory, may_have_run, redirection, verdict
 

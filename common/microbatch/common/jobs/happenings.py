@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from microbatch.common.codec import decode, unpacker
 from microbatch.common.errors import ProtocolError
-from microbatch.common.job_update import ErrorFacts, JobUpdate, LogLine, Progress
-from microbatch.common.states import FINAL_STATES, JobState
+from microbatch.common.jobs.states import FINAL_STATES, JobState
+from microbatch.common.jobs.update import ErrorFacts, JobUpdate, LogLine, Progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

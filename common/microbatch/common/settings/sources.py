@@ -2,7 +2,7 @@
 
 Rule: every value that is no default has an origin that names it as its author wrote it. A name with our
 prefix that is no setting is warned about once, with a guess at what was meant, and never fails: platforms add
-their own. What the values mean is in `settings.py`, which imports this module and is never imported by it.
+their own. What the values mean is in `sides.py`, which imports this module and is never imported by it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pydantic_settings import EnvSettingsSource, PydanticBaseSettingsSource
 
 from microbatch.common.errors import SettingsError
 from microbatch.common.identifiers import check_queue
-from microbatch.common.secret_files import SECRETS_DIR, secret_files
+from microbatch.common.settings.secret_files import SECRETS_DIR, secret_files
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from redis import connection as blocking
 
-from microbatch.common.endpoint import refused_url
+from microbatch.common.connection.endpoint import refused_url
 from microbatch.common.redis_errors import FOREIGN_ERRORS
 from microbatch.common.topology.inquiry import check_role
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from microbatch.common.endpoint import Endpoint
+    from microbatch.common.connection.endpoint import Endpoint
     from microbatch.common.topology.inquiry import Inquiry
     from microbatch.common.topology.sentinels import Sentinels
     from microbatch.common.topology.site import Address

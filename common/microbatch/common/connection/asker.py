@@ -10,7 +10,7 @@ import asyncio
 import math
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from microbatch.common.openings import ToServer
+from microbatch.common.connection.openings import ToServer
 from microbatch.common.redis_errors import FOREIGN_ERRORS
 
 if TYPE_CHECKING:

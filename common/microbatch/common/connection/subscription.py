@@ -16,7 +16,7 @@ import logging
 import math
 from typing import TYPE_CHECKING, Any, Protocol
 
-from microbatch.common.endpoint import backoff_s
+from microbatch.common.connection.endpoint import backoff_s
 from microbatch.common.errors import ClientClosed
 from microbatch.common.outage import Outage
 from microbatch.common.redis_errors import FOREIGN_ERRORS, Verdict, translated, verdict
@@ -25,7 +25,7 @@ from microbatch.common.stopping import stop
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from microbatch.common.endpoint import Endpoint
+    from microbatch.common.connection.endpoint import Endpoint
     from microbatch.common.errors import MicrobatchError
 
 __all__ = ["Source", "Subscription"]

@@ -19,10 +19,10 @@ import msgpack
 
 from microbatch.common.codec import SEAL_TYPES
 from microbatch.common.errors import SealError, SettingsError
-from microbatch.common.keyring import Key, keyring
+from microbatch.common.seals.keyring import Key, keyring
 
 if TYPE_CHECKING:
-    from microbatch.common.defence_settings import SealSettings
+    from microbatch.common.settings.defence import SealSettings
 
 __all__ = ["ENCRYPTED", "SIGNED", "Seals", "seals_of"]
 

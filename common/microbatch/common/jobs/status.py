@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from microbatch.common.codec import decode
 from microbatch.common.errors import ProtocolError
-from microbatch.common.happenings import (
+from microbatch.common.jobs.happenings import (
     BatchWords,
     moment,
     parse_batch,
@@ -20,14 +20,14 @@ from microbatch.common.happenings import (
     parse_happening,
     parse_progress,
 )
+from microbatch.common.jobs.states import JobState
+from microbatch.common.jobs.timeline import Story
 from microbatch.common.netstrings import read_netstrings
-from microbatch.common.states import JobState
-from microbatch.common.timeline import Story
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from microbatch.common.job_update import BatchRecord, ErrorFacts, JobUpdate, Progress
+    from microbatch.common.jobs.update import BatchRecord, ErrorFacts, JobUpdate, Progress
     from microbatch.common.scripts import JobView
 
 __all__ = ["JobStatus", "PastRun", "parse_status"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from microbatch.common.states import JobState
+    from microbatch.common.jobs.states import JobState
 
 __all__ = ["BatchRecord", "BatchSummary", "ErrorFacts", "JobUpdate", "LogLine", "Progress"]
 

@@ -1,7 +1,7 @@
 """The settings of lanes and of how batches form: their defaults, and what each means.
 
-Rule: one value for each field of a settings class that has to do with these; `settings.py` says which class
-has it, `settings_bounds.py` which values it takes.
+Rule: one value for each field of a settings class that has to do with these; `sides.py` says which class
+has it, `bounds.py` which values it takes.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Settings that defend: what may be in a value that somebody else wrote, and who can have written it.
 
-Rule: they change nothing for those who play by the rules. They are parts of the classes in `settings.py`.
+Rule: they change nothing for those who play by the rules. They are parts of the classes in `sides.py`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, Field, SecretStr
 
 from microbatch.common.codec import Limits
-from microbatch.common.keyring import keyring
-from microbatch.common.settings_bounds import MIB, Depth, ManyItems, ValueBytes
+from microbatch.common.seals.keyring import keyring
+from microbatch.common.settings.bounds import MIB, Depth, ManyItems, ValueBytes
 
 __all__ = ["PayloadLimits", "SealSettings"]
 

@@ -15,8 +15,8 @@ from microbatch.common.errors import ProtocolError, SealError
 if TYPE_CHECKING:
     from typing import Any
 
-    from microbatch.common.schedule import Definition, Schedule
-    from microbatch.common.seals import Seals
+    from microbatch.common.schedules.schedule import Definition, Schedule
+    from microbatch.common.seals.seals import Seals
 
 __all__ = ["open_job", "open_schedule", "payload_or_fault", "sealed_definition"]
 

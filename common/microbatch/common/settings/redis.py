@@ -1,7 +1,7 @@
 """How to reach Redis, for every process: the settings that producers and workers share.
 
 Rule: the environment wins over `.env`; what is given in code wins over both. A value that cannot be used is a
-`SettingsError` of one line, and no password is shown. What only one side uses is in `settings.py`.
+`SettingsError` of one line, and no password is shown. What only one side uses is in `sides.py`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Self
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from microbatch.common.defence_settings import SealSettings
 from microbatch.common.errors import SettingsError
-from microbatch.common.queue_settings import QueueOverrides
 from microbatch.common.redis_url import check_redis_url, redact_url
-from microbatch.common.settings_errors import plain_error
-from microbatch.common.settings_sources import (
+from microbatch.common.settings.defence import SealSettings
+from microbatch.common.settings.errors import plain_error
+from microbatch.common.settings.queue import QueueOverrides
+from microbatch.common.settings.sources import (
     COMMAND_LINE,
     ENV_PREFIX,
     queue_key,

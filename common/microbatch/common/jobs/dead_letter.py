@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from microbatch.common.codec import decode
-from microbatch.common.entry import lane_words
 from microbatch.common.errors import ProtocolError
-from microbatch.common.happenings import parse_error
 from microbatch.common.identifiers import is_name, job_id
-from microbatch.common.job_update import ErrorFacts
-from microbatch.common.sealed_jobs import payload_or_fault
+from microbatch.common.jobs.entry import lane_words
+from microbatch.common.jobs.happenings import parse_error
+from microbatch.common.jobs.update import ErrorFacts
+from microbatch.common.seals.jobs import payload_or_fault
 from microbatch.common.stored_numbers import moment_of, number_of
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio.connection import AbstractConnection
 
-    from microbatch.common.openings import Opening
+    from microbatch.common.connection.openings import Opening
 
 __all__ = ["Lines"]
 
