@@ -127,6 +127,7 @@ class Verdict:
         wrong: An ending that is not right for this job.
         early: It began before its time.
         repeated: Two processes had the same attempt of it.
+        purged: A purge cancelled what ran, or spared what waited.
         rivals: Two jobs had one unique key at the same time, or somebody was given a job that had it not.
         recovered: No problem: submits without an answer whose jobs ended all the same.
         undone: No problem: submits without an answer whose jobs were lost with a primary.
@@ -141,6 +142,7 @@ class Verdict:
     wrong: list[str] = field(default_factory=list)
     early: list[str] = field(default_factory=list)
     repeated: list[str] = field(default_factory=list)
+    purged: list[str] = field(default_factory=list)
     rivals: list[str] = field(default_factory=list)
     recovered: list[str] = field(default_factory=list)
     undone: list[str] = field(default_factory=list)
@@ -157,7 +159,7 @@ ANSWERS = (What.ACCEPTED, What.UNKNOWN, What.REFUSED, What.JOINED)
 
 KINDS = (
     *("lost", "duplicated", "crossed", "overwritten", "unexpected", "wrong"),
-    *("early", "repeated", "rivals"),
+    *("early", "repeated", "purged", "rivals"),
 )
 
 

@@ -13,7 +13,7 @@ from tests.chaos.kit import quick, until
 from microbatch.common.keys import QueueKeys
 from microbatch.common.schedules.schedule import tick_job
 from microbatch.console.admin import Admin
-from microbatch.producer import AsyncClient
+from microbatch.producer import AsyncClient, QueueDraining
 from microbatch.worker import Batch, BatchProcessor, ProcessorError, Schedule, Worker, batch_processor
 
 if TYPE_CHECKING:
@@ -153,6 +153,15 @@ async def test_run_now_adds_a_job_and_leaves_the_ticks_alone(redis_url: str, raw
     assert after is not None
     assert before.next_at == after.next_at
     assert await schedules.run_now("unknown") is None
+
+
+async def test_run_now_is_refused_while_its_queue_drains(redis_url: str, raw: Any, admin: Admin) -> None:
+    schedules = admin.schedules("work")
+    await schedules.put(Schedule("s", queue="work", every_s=3600))
+    await admin.control("work").drain()
+    with pytest.raises(QueueDraining):
+        await schedules.run_now("s")
+    assert await raw.keys(KEYS.job("*")) == []
 
 
 async def test_a_schedule_of_a_later_version_is_left_alone_and_told(

@@ -16,6 +16,7 @@ from microbatch.common.schedules.schedule import check_name, tick_headers
 from microbatch.common.schedules.status import ScheduleStatus, parse_schedule
 from microbatch.common.scripts import MOST_SCHEDULES, NewJob, SubmitCode
 from microbatch.common.seals.jobs import sealed_definition
+from microbatch.producer.admission import doubt, refusal
 
 if TYPE_CHECKING:
     from microbatch.common.connection import Connection
@@ -108,6 +109,7 @@ class Schedules:
 
         Raises:
             QueueFull: The queue holds `max_queue_length` jobs.
+            QueueDraining: The queue takes nothing new.
         """
         read = await self._connection.run(scripts.schedules(self._keys, "named", check_name(name)))
         if not read.views:
@@ -123,9 +125,12 @@ class Schedules:
         reply = await self._connection.run(
             scripts.submit(self._keys, "", [new], max_queue_length=self._max_queue_length)
         )
-        if reply.codes is not None and reply.codes[0] is SubmitCode.FULL:
-            raise QueueFull(self._keys.queue, retry_after_s=reply.retry_after_ms / 1000)
-        return job_id(self._keys.queue, new.local)
+        job, code = job_id(self._keys.queue, new.local), reply.codes[0] if reply.codes else SubmitCode.NEW
+        if code in {SubmitCode.NEW, SubmitCode.SAME}:  # the same: the answer to an earlier attempt was lost
+            return job
+        told = QueueFull(self._keys.queue, retry_after_s=reply.retry_after_ms / 1000)
+        refused = told if code is SubmitCode.FULL else refusal(job, code, 0.0)
+        raise doubt(refused) if reply.in_doubt else refused
 
     async def _change(self, name: str, action: ScheduleAction) -> bool:
         return await self._connection.run(scripts.schedule_change(self._keys, check_name(name), action))

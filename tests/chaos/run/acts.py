@@ -11,6 +11,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from tests.chaos.history import What
+from tests.chaos.run.clerk import Clerk
 from tests.chaos.run.workload import HURRIED, OPERATED, QUEUES
 
 from microbatch.console.job_filter import JobFilter
@@ -63,6 +64,7 @@ class Acts:
         self._chance = chance
         self._journal = journal
         self._leaving = leaving
+        self.clerk = Clerk(admin, chance, journal, self._wait)
         self._acts: Mapping[str, Callable[[str], Awaitable[None]]] = {
             "pause": self._pause,
             "drain": self._drain,
@@ -73,6 +75,12 @@ class Acts:
             "resize": self._resize,
             "stop": self._stop,
             "ask": self._ask,
+            "purge": self.clerk.purge,
+            "purge letters": self.clerk.purge_letters,
+            "cron add": self.clerk.add,
+            "cron pause": self.clerk.pause,
+            "cron remove": self.clerk.remove,
+            "cron run-now": self.clerk.run_now,
         }
 
     async def one(self) -> None:

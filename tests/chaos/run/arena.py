@@ -17,13 +17,16 @@ import redis.asyncio as aioredis
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError  # noqa: A004 - redis-py's own
+from tests.chaos.history import What
 from tests.chaos.link import Link
+from tests.chaos.orders import orders_of
 from tests.chaos.run.acts import let_all_go
 from tests.chaos.run.journal import FOLDER_VARIABLE, Journal, read_journals
 from tests.chaos.run.nemeses import Nemeses
 from tests.chaos.run.observer import Observer
 from tests.chaos.run.producer_main import DURABILITY_VARIABLE
 from tests.chaos.run.reckoning import Evidence, Reckoning, reckon
+from tests.chaos.run.recurring import rota_jobs
 from tests.chaos.run.schedule import LIMIT_S, WORKERS, Faults, schedule
 from tests.chaos.run.site import Site, site_at
 from tests.chaos.run.ticking import Ticking
@@ -102,8 +105,9 @@ class Arena:
             admin_url, protocol=2, retry=Retry(ConstantBackoff(0.05), 40), retry_on_error=[ConnectionError]
         )
         self.nemeses = Nemeses(site, self.admin, self.units, links)
-        self.observer = Observer(self.admin, Journal(folder, "observer"))
-        self.ticking = Ticking(self.admin, admin_url)
+        self._journal = Journal(folder, "observer")
+        self.observer = Observer(self.admin, self._journal)
+        self.ticking = Ticking(self.admin, admin_url, self._journal)
         self._admin_url = admin_url
         self.problems: list[str] = []
         self._began_s = time.monotonic()
@@ -164,11 +168,11 @@ class Arena:
         await self._leave(*(name for name in self.units if name not in {"producer", "operator"}))
         await self.ticking.remove()
         lines = list(read_journals(self.folder))
-        jobs = {line.job for line in lines if line.what == "submitted"}
+        jobs = {line.job for line in lines if line.what in {What.SUBMITTED, What.BEGAN}}
         ends = [end for unit in self.units.values() for end in unit.ends]
         evidence = Evidence(
             lines,
-            await self.observer.records([*jobs, *self.ticking.jobs]),
+            await self.observer.records(jobs.union(self.ticking.jobs, rota_jobs(orders_of(lines)))),
             await self.observer.letters(),
             ends,
             self.nemeses.failovers,

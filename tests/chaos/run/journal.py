@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tests.chaos.history import Event, Outcome, What
+from tests.chaos.orders import ANSWERED, ASKED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +40,7 @@ class Line:
     detail: str = ""
 
     def event(self) -> Event | None:
-        if self.what in {ODD, ACT, QUITS}:
+        if self.what in {ODD, ACT, QUITS, ASKED, ANSWERED}:
             return None
         return Event(What(self.what), self.job, self.by, self.outcome, self.at_s, self.detail)
 
@@ -71,6 +72,14 @@ class Journal:
     def act(self, name: str) -> None:
         """Note what an operator has done."""
         self._write(ACT, name, self.by, None)
+
+    def asked(self, order: str, target: str, *words: str) -> None:
+        """Note what an operator is about to ask for; see `orders.py`."""
+        self._write(ASKED, order, self.by, None, " ".join((target, *words)))
+
+    def answered(self, answer: str) -> None:
+        """Note what an operator was told about what he asked for last."""
+        self._write(ANSWERED, "", self.by, None, answer)
 
     def quits(self, worker: str) -> None:
         """Note that a worker, by its id, is about to be told to leave."""

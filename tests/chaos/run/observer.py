@@ -7,7 +7,7 @@ like any other), which hides nothing: what is announced twice while it listens i
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from tests.chaos.history import Outcome, What
 from tests.chaos.run.workload import QUEUES
 
 from microbatch.common.codec import decode, unpacker
+from microbatch.common.jobs.happenings import parse_batch, parse_happening
 from microbatch.common.jobs.states import FINAL_STATES
 from microbatch.common.keys import LANES, QueueKeys
 from microbatch.common.netstrings import read_netstrings
@@ -25,10 +26,18 @@ if TYPE_CHECKING:
 
     from tests.chaos.run.journal import Journal
 
-__all__ = ["Observer", "Record"]
+__all__ = ["Move", "Observer", "Record"]
 
 RETRY_S = 0.02
 CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What a job's history says: it was promoted, retried, handed back or taken over, after which attempt."""
+
+    event: str
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +49,16 @@ class Record:
         ended_s: When that ended.
         accepted_s: When the job was accepted.
         past: The outcome and the end of each run before the last one.
+        claimed_s: When the batch was claimed in which it ran last; 0 where it says none.
+        moves: Its history since it was submitted, or redriven.
     """
 
     outcome: Outcome
     ended_s: float
     accepted_s: float = 0.0
     past: tuple[tuple[Outcome, float], ...] = ()
+    claimed_s: float = 0.0
+    moves: tuple[Move, ...] = ()
 
 
 class Observer:
@@ -106,12 +119,12 @@ class Observer:
                         found[job_id] = _record(fields)
         return found
 
-    async def letters(self) -> Counter[str]:
-        """How many dead letters each job has."""
-        found: Counter[str] = Counter()
+    async def letters(self) -> dict[str, list[str]]:
+        """The ids of each job's dead letters."""
+        found: dict[str, list[str]] = defaultdict(list)
         for queue in QUEUES:
-            for _, fields in await self._admin.xrange(QueueKeys(queue).dead):
-                found[f"{queue}/{fields.get(b'id', b'').decode()}"] += 1
+            for letter, fields in await self._admin.xrange(QueueKeys(queue).dead):
+                found[f"{queue}/{fields.get(b'id', b'').decode()}"].append(letter.decode())
         return found
 
 
@@ -122,8 +135,14 @@ def _record(fields: dict[bytes, bytes]) -> Record:
     for run in range(1, int(fields.get(b"run", b"1"))):
         state, finished_ms, _, error = read_netstrings(fields[b"past_%d" % run])
         past.append((outcome_of(state.decode(), decode(error)), int(finished_ms) / 1000))
+    told = [parse_happening(packed) for packed in read_netstrings(fields.get(b"history", b""))]
     return Record(
-        outcome, int(fields[b"finished_ms"]) / 1000, int(fields.get(b"enqueued_ms", 0)) / 1000, tuple(past)
+        outcome,
+        int(fields[b"finished_ms"]) / 1000,
+        int(fields.get(b"enqueued_ms", 0)) / 1000,
+        tuple(past),
+        parse_batch(fields[b"batch"].decode()).started_ms / 1000 if b"batch" in fields else 0.0,
+        tuple(Move(each.event, each.attempt) for each in told if each.event != "redriven"),
     )
 
 

@@ -61,6 +61,8 @@ async def _main(seed: int) -> None:
             async with Admin() as admin:
                 await let_all_go(admin)  # an earlier life, or line, may have ended in the middle of something
                 acts = Acts(admin, chance, journal, leaving)
+                if GENTLE_VARIABLE not in os.environ:
+                    await acts.clerk.let_it_go_on()
                 while not leaving.is_set():
                     for queue in QUEUES:
                         await _look(admin.dead_letters(queue), chance, journal)

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tests.chaos.history import Event, Verdict, What, judge
+from tests.chaos.letters import letter_faults
+from tests.chaos.orders import orders_of
+from tests.chaos.purges import purge_faults, purged
 from tests.chaos.rivals import Hold, rivals
 from tests.chaos.run.journal import ACT, ODD, QUITS
-from tests.chaos.run.workload import (
-    RUN_OFTEN,
-    TICK_EVERY_MS,
-    TICK_NAME,
-    TICK_QUEUE,
-    task,
-    wanted,
-    wanted_of_ticks,
-)
-
-from microbatch.common.identifiers import job_id
-from microbatch.common.schedules.schedule import tick_job
+from tests.chaos.run.recurring import Recurring, strangers
+from tests.chaos.run.workload import RUN_OFTEN, task, wanted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,10 +24,8 @@ if TYPE_CHECKING:
     from tests.chaos.run.unit import End
     from tests.chaos.run.workload import Landed, Task
 
-__all__ = ["Evidence", "Reckoning", "quantile", "reckon", "recovery_times", "ticks_between"]
+__all__ = ["Evidence", "Reckoning", "quantile", "reckon", "recovery_times"]
 
-AHEAD_MS = 15_000
-"""No job is put further ahead of its tick."""
 _ALWAYS_RIGHT = {9, 69}  # a crashing processor; no Redis at the start
 _RIGHT_CODES = {
     "kill": {-9},
@@ -53,7 +44,7 @@ class Evidence:
     Attributes:
         lines: Every journal's.
         records: What the records say in the end, of the jobs that are final.
-        letters: How many dead letters each job has.
+        letters: The ids of the dead letters that each job has.
         ends: How its processes ended.
         failovers: What may have been undone.
         ticks_ms: From when until when every tick has to have had its job; None: there are no ticks.
@@ -61,7 +52,7 @@ class Evidence:
 
     lines: Sequence[Line]
     records: Mapping[str, Record]
-    letters: Mapping[str, int] = field(default_factory=dict)
+    letters: Mapping[str, Sequence[str]] = field(default_factory=dict)
     ends: Sequence[End] = ()
     failovers: Sequence[Window] = ()
     ticks_ms: tuple[int, int] | None = None
@@ -95,40 +86,37 @@ def reckon(seed: int, landed: Landed, evidence: Evidence) -> Reckoning:
     events = [event for line in evidence.lines if (event := line.event()) is not None]
     counts = Counter(event.what.value for event in events)
     tasks = {event.job: _task(seed, event.job) for event in events if event.what is What.SUBMITTED}
-    ticks = ticks_between(*evidence.ticks_ms) if evidence.ticks_ms else {}
-    for job, at_ms in ticks.items():
-        events += [Event(what, job, at_s=at_ms / 1000) for what in (What.SUBMITTED, What.ACCEPTED)]
-    events += [Event(What.FINAL, job, outcome=record.outcome) for job, record in records.items()]
     expected: dict[str, Wanted] = {job: wanted(one, landed) for job, one in tasks.items()}
-    if evidence.ticks_ms:  # one that was due before the pause got through may have its job, too
-        later = ticks_between(evidence.ticks_ms[1], evidence.ticks_ms[1] + AHEAD_MS)
-        events += [Event(What.SUBMITTED, job, at_s=at_ms / 1000) for job, at_ms in later.items()]
-        expected |= dict.fromkeys(later, wanted_of_ticks())
-    expected |= dict.fromkeys(ticks, wanted_of_ticks())
+    orders = orders_of(evidence.lines, evidence.failovers)
+    recurring = Recurring()
+    if evidence.ticks_ms:
+        recurring.tick(evidence.ticks_ms)
+    victims = purged(orders, records, events, evidence.failovers)
+    recurring.tick_as_ordered(orders, evidence.failovers)
+    recurring.never_came(victims - {event.job for event in events if event.what is What.BEGAN})
+    recurring.run_now(orders, strangers(events, {*expected, *recurring.expected}))
+    events += recurring.events
+    expected |= recurring.expected
+    events += [Event(What.FINAL, job, outcome=record.outcome) for job, record in records.items()]
+    cancellable = {job for job, one in expected.items() if "cancelled" in one.endings}
+    for job in victims & expected.keys():
+        expected[job] = replace(expected[job], endings=expected[job].endings | {"cancelled"})
     past = {job: [outcome for outcome, _ in record.past] for job, record in records.items() if record.past}
     verdict = judge(expected, events, evidence.failovers, past)
+    verdict.purged += purge_faults(orders, records, events, cancellable, evidence.failovers)
     keys = {job: _key(one) for job, one in tasks.items() if "unique_key" in one.options}
     holds = {job: _hold(tasks[job], records[job]) for job in keys if job in records}
     verdict.rivals += rivals(keys, holds, events, evidence.failovers)
     odd = [f"{line.by}: {line.job}" for line in evidence.lines if line.what == ODD]
-    odd += [*_wrong_ends(evidence), *_wrong_letters(records, evidence.letters)]
+    odd += [*_wrong_ends(evidence), *letter_faults(records, evidence.letters, orders), *recurring.nonsense]
     times = recovery_times(evidence.lines, records, evidence.ends)
     acts = Counter(line.job for line in evidence.lines if line.what == ACT)
-    return Reckoning(verdict, counts, odd, times, len(ticks), acts)
+    return Reckoning(verdict, counts, odd, times, recurring.needed, acts)
 
 
 def _task(seed: int, job: str) -> Task:
     generation, number, _ = job.partition("/")[2].split("-")
     return task(seed, int(generation), int(number))
-
-
-def ticks_between(since_ms: int, until_ms: int) -> dict[str, int]:
-    """The jobs of all ticks after a moment and up to another one, and when each is due."""
-    first_ms = (since_ms // TICK_EVERY_MS + 1) * TICK_EVERY_MS
-    return {
-        job_id(TICK_QUEUE, tick_job(TICK_NAME, at_ms)): at_ms
-        for at_ms in range(first_ms, until_ms + 1, TICK_EVERY_MS)
-    }
 
 
 def _key(one: Task) -> str:
@@ -155,15 +143,6 @@ def _wrong_ends(evidence: Evidence) -> list[str]:
             _RIGHT_CODES["hang"] if f"worker-{end.pid}" in hung else (),
             _RIGHT_CODES["ordered"] if f"worker-{end.pid}" in ordered else (),
         )
-    ]
-
-
-def _wrong_letters(records: Mapping[str, Record], letters: Mapping[str, int]) -> list[str]:
-    """A job that failed has one dead letter, of its last run; any other has none."""
-    return [
-        f"{job} is {record.outcome.state} and has {letters.get(job, 0)} dead letters"
-        for job, record in records.items()
-        if letters.get(job, 0) != (record.outcome.state == "failed")
     ]
 
 

@@ -28,7 +28,7 @@ def table(arena: Arena, found: Reckoning) -> str:
         ("... whose jobs a failover undid", len(verdict.undone)),
         ("submits refused", happened["refused"]),
         ("... or told that another job has their key", happened["joined"]),
-        ("jobs of ticks", found.ticks),
+        ("jobs of ticks, and by run-now", found.ticks),
         ("redrives of dead letters", happened["redriven"]),
         ("what operators did", _counts(found.acts)),
         ("runs begun", happened["began"]),
@@ -44,6 +44,7 @@ def table(arena: Arena, found: Reckoning) -> str:
         ("unexpected", len(verdict.unexpected)),
         ("wrong endings", len(verdict.wrong)),
         ("early / attempts repeated", f"{len(verdict.early)} / {len(verdict.repeated)}"),
+        ("purged while they ran, or spared", len(verdict.purged)),
         ("two jobs with one unique key", len(verdict.rivals)),
         ("anything else that is odd", len(found.odd)),
         (

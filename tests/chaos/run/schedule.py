@@ -24,7 +24,7 @@ LIMIT_S = 2.0
 
 _SCRIPTS = ("claim", "settle", "heartbeat", "release", "takeover", "step_aside", "join", "schedule_advance")
 _CLIENT_SCRIPTS = ("submit", "await_results", "cancel")
-_OPERATOR_SCRIPTS = ("redrive",)
+_OPERATOR_SCRIPTS = ("redrive", "purge", "purge_dead", "schedule_put", "schedule_change")
 _WORKERS = tuple(f"worker-{number}" for number in range(WORKERS))
 _CLIENTS = ("producer", "waiter", "operator")
 _UNITS = (*_WORKERS, *_CLIENTS)

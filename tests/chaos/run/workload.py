@@ -19,6 +19,10 @@ __all__ = [
     "NOT_AGAIN",
     "OPERATED",
     "QUEUES",
+    "ROTA",
+    "ROTA_EVERY_MS",
+    "ROTA_NAME",
+    "ROTA_QUEUE",
     "RUN_OFTEN",
     "TICK",
     "TICK_EVERY_MS",
@@ -37,6 +41,10 @@ QUEUES = ("mixed", "raising", "short", "forked")
 TICK_QUEUE, TICK_NAME, TICK_EVERY_MS = "mixed", "tick", 1000
 TICK = {"n": "tick", "do": "good", "ms": 0}
 """What the recurring job carries."""
+
+ROTA_QUEUE, ROTA_NAME, ROTA_EVERY_MS = "mixed", "rota", 1000
+ROTA = {"n": "rota", "do": "good", "ms": 0}
+"""The same for the schedule that operators declare."""
 
 GENTLE_VARIABLE = "CHAOS_GENTLE"
 """Where it is set, nobody crashes, hangs or gets orders: a soak watches processes that live through it."""
@@ -164,6 +172,6 @@ def wanted(one: Task, landed: Landed) -> Wanted:
     return Wanted(digest(one.payload), endings, delay_s)
 
 
-def wanted_of_ticks() -> Wanted:
-    """What has to become of each job of the recurring one."""
-    return Wanted(digest(TICK))
+def wanted_of_ticks(payload: dict[str, Any] = TICK) -> Wanted:
+    """What has to become of each job of a schedule with that payload."""
+    return Wanted(digest(payload))
