@@ -73,6 +73,34 @@ def answer(job: Any) -> Any:
     return job.payload
 
 
+@batch_processor(queue="raising", max_wait_ms=1, on_batch_error="bisect")
+async def raises(batch: Batch[Any]) -> list[Any]:
+    """Raises for the whole of a batch."""
+    raise ValueError("one of these")
+
+
+@batch_processor(queue="raising", max_wait_ms=1)
+def raises_in_a_thread(batch: Batch[Any]) -> list[Any]:
+    raise ValueError("one of these")
+
+
+@batch_processor(queue="raising", max_wait_ms=1)
+async def raises_while_it_yields(batch: Batch[Any]) -> AsyncIterator[tuple[Any, Any]]:
+    yield batch[0], 1
+    raise ValueError("one of these")
+
+
+@batch_processor(queue="raising", max_wait_ms=1)
+async def exits(batch: Batch[Any]) -> list[Any]:
+    """As if it ended the process: what is no `Exception` takes another way."""
+    raise SystemExit(1)
+
+
+@batch_processor(queue="raising", max_wait_ms=1, executor="process")
+def raises_in_a_process(batch: Batch[Any]) -> list[Any]:
+    raise ValueError("one of these")
+
+
 async def awaited(client: AsyncClient, number: int) -> None:
     await client.call("q", number)
 
@@ -107,6 +135,11 @@ async def given_up(client: AsyncClient, number: int) -> None:
 async def failed(client: AsyncClient, _: int) -> None:
     with pytest.raises(JobFailed):
         await client.call("q", "fail")
+
+
+async def raised(client: AsyncClient, number: int) -> None:
+    with contextlib.suppress(JobFailed):
+        await client.call("raising", number)
 
 
 async def retried(client: AsyncClient, _: int) -> None:
@@ -201,8 +234,8 @@ async def all_is_done(client: AsyncClient) -> None:
     """Return once no job is anywhere, also those that nobody waited for."""
     async with asyncio.timeout(30):
         while True:
-            status = await client.queue_status("q")
-            if not (status.waiting or status.running or status.scheduled):
+            found = [await client.queue_status(queue) for queue in ("q", "raising")]
+            if not any(status.waiting or status.running or status.scheduled for status in found):
                 break
             await asyncio.sleep(LOOK_S)
     await until(lambda: not any(mailbox.tickets for mailbox in mailboxes(client)), 30, "the last push")
@@ -249,7 +282,21 @@ def mailboxes(client: AsyncClient) -> list[Any]:
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: path.__name__)
 async def test_nothing_is_kept_of_jobs_that_are_over(redis_url: str, client: AsyncClient, path: Path) -> None:
-    worker = Worker([answers], settings=quick(redis_url, heartbeat_limit_s=2, dead_max_length=10))
+    await nothing_is_kept(redis_url, client, path, answers)
+
+
+RAISING = [raises, raises_in_a_thread, raises_while_it_yields, exits, raises_in_a_process]
+
+
+@pytest.mark.parametrize("processor", RAISING, ids=lambda processor: str(processor.name))
+async def test_nothing_is_kept_of_what_a_processor_raised(
+    redis_url: str, client: AsyncClient, processor: Any
+) -> None:
+    await nothing_is_kept(redis_url, client, raised, processor)
+
+
+async def nothing_is_kept(redis_url: str, client: AsyncClient, path: Path, processor: Any) -> None:
+    worker = Worker([processor], settings=quick(redis_url, heartbeat_limit_s=2, dead_max_length=10))
     async with worker:
         rounds: list[Round] = []
         while not is_flat(rounds, path) and len(rounds) < MOST_ROUNDS:

@@ -45,6 +45,8 @@ class Child:
         self._reader, self._writer = line
         self.sideline = sideline
         self._log = log
+        # One wait for all: the loop keeps each until the process ends, also those that were given up.
+        self._ended = asyncio.ensure_future(process.wait())
         self.batches = 0
 
     @classmethod
@@ -107,18 +109,16 @@ class Child:
             ChildGone: The process ended before it answered.
         """
         answer = asyncio.ensure_future(self._ask(values, hear))
-        ended = asyncio.ensure_future(self._process.wait())
         try:
             # Not the line alone: a process that the child forked may keep it open.
-            await asyncio.wait((answer, ended), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((answer, self._ended), return_when=asyncio.FIRST_COMPLETED)
             if not answer.done():  # what it said before it ended may still be on its way
                 await asyncio.wait((answer,), timeout=LAST_WORDS_S)
             if answer.done() and answer.exception() is None:
                 return answer.result()
         finally:
             answer.cancel()
-            ended.cancel()
-            await asyncio.gather(answer, ended, return_exceptions=True)
+            await asyncio.gather(answer, return_exceptions=True)
         await self.kill()
         code = self._process.returncode
         raise ChildGone(

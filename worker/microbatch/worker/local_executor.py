@@ -189,7 +189,10 @@ class LocalExecutor:
             await asyncio.wait((task,))
             raise
         if kind == "raised":
-            raise value if isinstance(value, Exception) else ProcessorExit(value)
+            try:
+                raise value if isinstance(value, Exception) else ProcessorExit(value)
+            finally:  # its traceback has this frame: what the frame still named would be a cycle
+                del ended, task, value
         return value
 
     def _lost(self, *, is_stuck: bool) -> BatchLost:
@@ -217,3 +220,4 @@ async def _guarded(answer: Awaitable[Any], ended: asyncio.Future[tuple[str, Any]
         said = ("raised", error)
     if not ended.done():  # the batch was handed back, and nobody waits
         ended.set_result(said)
+    del said, ended  # the traceback of what was raised has this frame: see there

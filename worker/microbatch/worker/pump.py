@@ -52,6 +52,7 @@ class Pump:
         if self._task is not None:
             await self._task
         await self._hand_on()
+        self._settle = None  # it leads to the outcomes, of which a cause leads here: that would be a cycle
 
     @property
     def kept(self) -> list[Outcome]:

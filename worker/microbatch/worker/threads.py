@@ -46,6 +46,7 @@ class SlotThreads:
             return await future
         finally:
             self._busy -= 1
+            del future  # where it raises, its traceback has this frame: that would be a cycle
 
     def stop(self) -> None:
         """Let the threads end after what they are running; nobody waits for them."""
@@ -101,7 +102,10 @@ async def guarded(answer: Awaitable[Any]) -> Any:
         raise
     kind, value = ("raised", asyncio.CancelledError()) if task.cancelled() else task.result()
     if kind == "raised":
-        raise value if isinstance(value, Exception) else ProcessorExit(value)
+        try:
+            raise value if isinstance(value, Exception) else ProcessorExit(value)
+        finally:  # as above
+            del task, value
     return value
 
 
