@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["Desk", "Recorder", "desk_at", "make_batch", "make_entry", "quick", "until", "wait_until"]
 
 POLL_S = 0.005
+PATIENCE_S = 30.0
+"""How long what comes in milliseconds may take on a machine that is busy."""
 
 
 def make_entry(local: str = "a", payload: Any = 1, *, sequence: int = 0, **fields: Any) -> Entry:
@@ -50,7 +52,7 @@ def make_batch(
     return Batch("b1", "q", "size", jobs), entries
 
 
-def wait_until(ready: Callable[[], Any], timeout_s: float = 10.0, what: str = "it") -> float:
+def wait_until(ready: Callable[[], Any], timeout_s: float = PATIENCE_S, what: str = "it") -> float:
     """Block until `ready()` is true; returns how long that took.
 
     Raises:
@@ -64,7 +66,7 @@ def wait_until(ready: Callable[[], Any], timeout_s: float = 10.0, what: str = "i
     return time.monotonic() - began_s
 
 
-async def until(ready: Callable[[], Any], timeout_s: float = 10.0, what: str = "it") -> float:
+async def until(ready: Callable[[], Any], timeout_s: float = PATIENCE_S, what: str = "it") -> float:
     """`wait_until` for a test on the loop."""
     began_s = time.monotonic()
     while not ready():

@@ -48,7 +48,7 @@ async def test_a_job_that_a_version_1_producer_wrote_is_processed_and_its_record
         AsyncClient(redis_url) as client,
     ):
         job = client.job(f"frozen/{LOCAL}")
-        result = await job.result(timeout_s=10)
+        result = await job.result(timeout_s=30)
         status = await job.status()
 
     assert result == 14

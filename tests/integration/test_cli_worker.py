@@ -117,7 +117,7 @@ def test_burst_empties_the_queues_and_leaves_with_0(here: Path, redis_url: str, 
     jobs = client.submit_many("echo", range(300))
     done = ran("worker", "tasks:echo", "tasks:sizes", "--burst", redis_url=redis_url, here=here)
     assert (done.end(), done.out) == (0, [])
-    assert [job.result(timeout_s=5) for job in jobs] == list(range(300))
+    assert [job.result(timeout_s=30) for job in jobs] == list(range(300))
     (ready,) = done.err
     assert json.loads(ready)["message"].endswith("is ready: echo, sizes")
 
@@ -128,7 +128,7 @@ def test_the_command_line_wins_over_the_processor_s_declaration(
     jobs = client.submit_many("sizes", range(10))
     options = ("--max-batch-size", 4, "--max-wait-ms", 10, "--concurrency", 2)
     assert ran("worker", "tasks:sizes", *options, "--burst", redis_url=redis_url, here=here).end() == 0
-    assert sorted(job.result(timeout_s=5) for job in jobs) == [2, 2, *[4] * 8]
+    assert sorted(job.result(timeout_s=30) for job in jobs) == [2, 2, *[4] * 8]
 
 
 def test_full_collections_need_not_visit_what_a_worker_or_its_child_imported(
@@ -137,7 +137,7 @@ def test_full_collections_need_not_visit_what_a_worker_or_its_child_imported(
     jobs = [client.submit(queue, None) for queue in ("frozen", "frozen-child")]
     processors = ("tasks:frozen", "tasks:frozen_child")
     assert ran("worker", *processors, "--burst", redis_url=redis_url, here=here).end() == 0
-    assert all(job.result(timeout_s=5) > 10_000 for job in jobs)
+    assert all(job.result(timeout_s=30) > 10_000 for job in jobs)
 
 
 def test_a_job_that_is_submitted_while_the_worker_runs_is_answered(
@@ -240,7 +240,7 @@ def test_the_first_signal_finishes_what_was_begun_and_claims_nothing_new(
         served_in_turn(worker)
         (here / "go").touch()
         assert worker.end() == 0
-    assert first.result(timeout_s=5) == 1
+    assert first.result(timeout_s=30) == 1
     assert client.queue_status("held").waiting == 1
     assert second.status().attempt == 0
 
@@ -263,7 +263,7 @@ def test_the_second_signal_hands_back_and_leaves_at_once_with_75(
     assert client.queue_status(queue).waiting == 1
     (here / "go").touch()
     assert ran("worker", f"tasks:{queue}", "--burst", redis_url=redis_url, here=here).end() == 0
-    assert job.result(timeout_s=5) == "again"
+    assert job.result(timeout_s=30) == "again"
     assert job.status().attempt == 2
 
 

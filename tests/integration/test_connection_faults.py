@@ -112,7 +112,7 @@ async def test_a_paused_server_is_waited_for_and_every_job_runs_once(redis_url: 
         AsyncClient(settings=ClientSettings(redis_url=redis_url, command_timeout_s=5)) as client,
         aioredis.Redis.from_url(redis_url, protocol=2) as raw,
     ):
-        await client.call("paused", "before", timeout_s=10)
+        await client.call("paused", "before", timeout_s=30)
         await raw.execute_command("CLIENT", "PAUSE", int(QUICK_S * 2000), "ALL")
         assert await client.map("paused", range(50), timeout_s=20) == list(range(50))
 
@@ -126,7 +126,7 @@ async def test_a_result_whose_push_was_lost_is_found_in_the_record(redis_url: st
         job = await client.submit("lost", "x")
         link.half_open()  # the client still believes that it listens
         async with working(redis_url, "lost"):
-            assert await job.result(timeout_s=10) == "x"
+            assert await job.result(timeout_s=30) == "x"
 
 
 @pytest.fixture

@@ -93,7 +93,7 @@ async def test_a_deployment_that_is_set_up_well_and_works_has_no_finding(desk: D
     desk.redis.sadd("mb:queues", "work")
     async with Worker([Recorder(max_wait_ms=0)], settings=quick(desk.url)):
         jobs = desk.submit(1, 2)
-        await until(lambda: desk.are_final(jobs), 5)
+        await until(lambda: desk.are_final(jobs))
         findings = await examine(desk.url)
 
     assert bad(findings) == []
@@ -161,7 +161,7 @@ async def test_a_consumer_that_nobody_knows_is_told_and_the_remedy_helps(desk: D
 
     desk.redis.execute_command(*command.split())
     async with Worker([Recorder(max_wait_ms=0)], settings=quick(desk.url, heartbeat_limit_s=1)):
-        await until(lambda: desk.are_final(jobs), 10)
+        await until(lambda: desk.are_final(jobs))
 
 
 async def test_broken_and_orphaned_keys_are_told(desk: Desk) -> None:
@@ -226,9 +226,9 @@ async def test_users_with_just_the_rights_of_the_table_can_do_their_work(
         Worker([Recorder(max_wait_ms=0)], settings=quick(as_user(any_redis_url, "app"), heartbeat_limit_s=1)),
         AsyncClient(as_user(any_redis_url, "client")) as client,
     ):
-        assert await client.call("work", 1, timeout_s=5) == 1
+        assert await client.call("work", 1, timeout_s=30) == 1
         job = await client.submit("work", 2)
-        assert await client.job(job.id).result(timeout_s=5) == 2
+        assert await client.job(job.id).result(timeout_s=30) == 2
         assert (await job.status()).state == "succeeded"
         assert await client.queues() == ["work"]
         assert (await client.queue_status("work")).workers == 1

@@ -63,7 +63,7 @@ async def test_a_mixed_batch_calls_each_kinds_function_once_with_its_jobs(
     calls: list[tuple[str, int]] = []
     jobs = [await client.submit("math", {"a": n, "b": 3}, kind=("sum", "mul", None)[n % 3]) for n in range(9)]
     async with Worker(math(calls), settings=quick(redis_url)):
-        results = [await job.result(timeout_s=10) for job in jobs]
+        results = [await job.result(timeout_s=30) for job in jobs]
     assert sorted(calls) == [("", 3), ("mul", 3), ("sum", 3)]
     assert results == [({"value": n + 3}, {"a": n * 3, "b": 0}, {"a": n, "b": 3})[n % 3] for n in range(9)]
 
@@ -77,13 +77,13 @@ async def test_a_payload_that_does_not_fit_and_an_unknown_kind_fail_alone_and_fo
             client.submit("math", kind="sum", payload={"a": "x"}),
             client.submit("math", kind="div", payload={"a": 1}),
         )
-        assert await good.result(timeout_s=10) == {"value": 1}
+        assert await good.result(timeout_s=30) == {"value": 1}
         for job, error_type, sentence in (
             (bad, "PayloadInvalid", "a: Input should be a valid integer"),
             (unknown, "UnknownKind", "no processor for kind 'div'; queue math has mul, sum"),
         ):
             with pytest.raises(JobFailed, match=sentence) as failed:
-                await job.result(timeout_s=10)
+                await job.result(timeout_s=30)
             assert failed.value.error_type == error_type
             assert (await job.status()).attempt == 1
     assert (await client.queue_status("math")).dead == 2
@@ -94,7 +94,7 @@ async def test_without_a_processor_for_it_a_job_without_a_kind_is_told_the_kinds
 ) -> None:
     async with Worker(math([])[:2], settings=quick(redis_url)):
         with pytest.raises(JobFailed, match="names no kind; queue math has mul, sum"):
-            await client.call("math", 1, timeout_s=10)
+            await client.call("math", 1, timeout_s=30)
 
 
 async def test_what_one_kind_raises_costs_the_others_nothing(client: AsyncClient, redis_url: str) -> None:
@@ -116,10 +116,10 @@ async def test_what_one_kind_raises_costs_the_others_nothing(client: AsyncClient
         )
     }
     async with Worker([bad, math([])[0]], settings=quick(redis_url)):
-        assert await jobs["other"].result(timeout_s=10) == {"value": 4}
-        assert await jobs["mate"].result(timeout_s=10) == "again"
+        assert await jobs["other"].result(timeout_s=30) == {"value": 4}
+        assert await jobs["mate"].result(timeout_s=30) == "again"
         with pytest.raises(JobFailed, match="all of us"):
-            await jobs["culprit"].result(timeout_s=10)
+            await jobs["culprit"].result(timeout_s=30)
         assert (await jobs["other"].status()).attempt == 1
     assert runs[0] == 2
 
@@ -134,9 +134,9 @@ async def test_each_kind_retries_by_its_own_rules(client: AsyncClient, redis_url
         return [OSError("no") if job.attempt < 3 else job.attempt for job in batch]
 
     async with Worker([stubborn, careful], settings=quick(redis_url)):
-        assert await client.call("math", 1, kind="stubborn", timeout_s=10) == 3
+        assert await client.call("math", 1, kind="stubborn", timeout_s=30) == 3
         with pytest.raises(JobFailed, match="OSError: no"):
-            await client.call("math", 1, kind="careful", timeout_s=10)
+            await client.call("math", 1, kind="careful", timeout_s=30)
 
 
 async def test_a_kind_that_hangs_holds_back_only_its_own(client: AsyncClient, redis_url: str) -> None:
@@ -149,10 +149,10 @@ async def test_a_kind_that_hangs_holds_back_only_its_own(client: AsyncClient, re
     jobs = [await client.submit("math", payload, kind="hang") for payload in ("hang", "mate")]
     other = await client.submit("math", {"a": 4}, kind="sum")
     async with Worker([hang, math([])[0]], settings=quick(redis_url)):
-        assert await other.result(timeout_s=10) == {"value": 4}
-        assert await jobs[1].result(timeout_s=10) == "mate"
+        assert await other.result(timeout_s=30) == {"value": 4}
+        assert await jobs[1].result(timeout_s=30) == "mate"
         with pytest.raises(JobFailed, match="BatchTimeout"):
-            await jobs[0].result(timeout_s=10)
+            await jobs[0].result(timeout_s=30)
         assert (await other.status()).attempt == 1
 
 
@@ -170,11 +170,11 @@ async def test_a_model_travels_and_kinds_go_with_many_and_with_schedules(
 ) -> None:
     every = Schedule("every", queue="math", every_s=1, kind="sum", payload={"a": 5})
     async with Worker([*math([]), every], settings=quick(redis_url)):
-        assert await client.call("math", Numbers(a=1, b=2), kind="sum", timeout_s=10) == {"value": 3}
+        assert await client.call("math", Numbers(a=1, b=2), kind="sum", timeout_s=30) == {"value": 3}
         jobs = await client.submit_many("math", [Numbers(a=n) for n in range(3)], kind="mul")
-        assert [await job.result(timeout_s=10) for job in jobs] == [{"a": 0, "b": 0}] * 3
+        assert [await job.result(timeout_s=30) for job in jobs] == [{"a": 0, "b": 0}] * 3
         tick = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time.time() + 2))
-        assert await client.job(f"math/every:{tick}").result(timeout_s=10) == {"value": 5}
+        assert await client.job(f"math/every:{tick}").result(timeout_s=30) == {"value": 5}
 
 
 def test_the_command_line_names_a_kind(redis_url: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,7 +183,7 @@ def test_the_command_line_names_a_kind(redis_url: str, capsys: pytest.CaptureFix
 
     async def worked() -> Any:
         async with Worker(math([]), settings=quick(redis_url)), AsyncClient(redis_url) as client:
-            return await client.job(job_id).result(timeout_s=10)
+            return await client.job(job_id).result(timeout_s=30)
 
     assert asyncio.run(worked()) == {"value": 1}
     assert main(["submit", "math", "1", "--kind", "a b", "--redis-url", redis_url]) == 2

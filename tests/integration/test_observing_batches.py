@@ -25,7 +25,7 @@ async def test_a_job_tells_its_batch_and_its_queue_tells_its_last_ones(redis_url
     async with AsyncClient(redis_url) as client:
         jobs = await client.submit_many("work", list("abcd"))
         async with Worker([shout], settings=quick(redis_url)) as worker:
-            await jobs[3].result(timeout_s=10)
+            await jobs[3].result(timeout_s=30)
             status = await jobs[0].status()
         (recent,) = await client.recent_batches("work")
         assert await client.recent_batches("never") == []
@@ -54,7 +54,7 @@ async def test_the_story_of_a_job_that_was_asked_again(redis_url: str) -> None:
 
     async with AsyncClient(redis_url) as client, Worker([second_time], settings=quick(redis_url)) as worker:
         job = await client.submit("work", "x")
-        await job.result(timeout_s=10)
+        await job.result(timeout_s=30)
         status = await job.status()
 
     steps = status.timeline
@@ -77,7 +77,7 @@ def test_the_command_shows_batches_as_a_table_and_as_json(
 
     async def work() -> None:
         async with AsyncClient(redis_url) as client, Worker([shout], settings=quick(redis_url)):
-            await client.map("work", list("abcd"), timeout_s=10)
+            await client.map("work", list("abcd"), timeout_s=30)
 
     asyncio.run(work())
     assert main(["batches", "work"]) == 0

@@ -41,7 +41,7 @@ async def test_a_log_has_the_lines_of_all_runs_and_every_job_its_own(redis_url: 
 
     async with AsyncClient(redis_url) as client, Worker([talk], settings=quick(redis_url)):
         jobs = await client.submit_many("work", ["a", "b"])
-        await asyncio.gather(*(job.result(timeout_s=10) for job in jobs))
+        await asyncio.gather(*(job.result(timeout_s=30) for job in jobs))
         for job, name in zip(jobs, "ab", strict=True):
             assert said(await job.logs()) == [
                 (1, 1, "info", f"run 1 of {name}"),
@@ -90,7 +90,7 @@ async def test_progress_is_seen_while_the_job_runs(redis_url: str) -> None:
             assert [line.text for line in await job.logs()] == ["halfway"]
         finally:
             go.set()
-        await job.result(timeout_s=10)
+        await job.result(timeout_s=30)
         assert (await job.status()).progress is not None
 
 
@@ -144,7 +144,7 @@ def test_the_command_shows_a_log_as_text_and_as_json(
     async def work() -> str:
         async with AsyncClient(redis_url) as client, Worker([talk], settings=quick(redis_url)):
             job = await client.submit("work", "x")
-            await job.result(timeout_s=10)
+            await job.result(timeout_s=30)
             return job.id
 
     job_id = asyncio.run(work())

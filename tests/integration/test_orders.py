@@ -36,7 +36,7 @@ async def connection(redis_url: str) -> AsyncIterator[Connection]:
 
 
 async def is_listed(worker: Worker) -> None:
-    await until(lambda: worker.heartbeat is not None and worker.heartbeat.reached_s is not None, 10)
+    await until(lambda: worker.heartbeat is not None and worker.heartbeat.reached_s is not None)
 
 
 async def test_on_a_cluster_a_worker_of_queues_on_every_node_is_listed_once_and_answers(
@@ -67,7 +67,7 @@ async def test_an_order_that_arrives_twice_is_carried_out_once_although_its_answ
         for takes_work in (False, True):
             desk.redis.delete(desk.keys.acks("twice"))
             await connection.run(scripts.order(desk.keys, given, ttl_ms=TTL_MS, workers=[worker.id]))
-            await until(lambda: desk.redis.exists(desk.keys.acks("twice")), 10)
+            await until(lambda: desk.redis.exists(desk.keys.acks("twice")))
             assert worker._agents[0].claimer.takes_work is takes_work
             worker.resume()
 
@@ -85,7 +85,7 @@ async def test_hostile_garbage_among_the_orders_costs_itself_only(desk: Desk) ->
         )
         (reply,) = await admin.crew().order("ping", workers=await admin.crew().workers())
         assert reply.status == "done"
-        await until(lambda: not desk.redis.exists(desk.keys.orders(worker.id)), 10)
+        await until(lambda: not desk.redis.exists(desk.keys.orders(worker.id)))
         answer = desk.redis.hget(desk.keys.acks("explode"), worker.id)
         assert isinstance(answer, bytes)
         assert b"refused" in answer
@@ -102,9 +102,9 @@ async def test_a_worker_that_dies_after_it_took_its_order_has_not_answered_and_n
         await connection.run(beat)
         doomed = await admin.crew().workers(ids=["doomed"])
         ordering = asyncio.create_task(admin.crew().order("quiet", workers=doomed, timeout_s=1))
-        await until(lambda: desk.redis.exists(desk.keys.orders("doomed")), 10)
+        await until(lambda: desk.redis.exists(desk.keys.orders("doomed")))
         assert [order.name for order in (await connection.run(beat)).orders] == ["quiet"]
         (reply,) = await ordering
         assert reply.status == "unanswered"
-        await until(lambda: not desk.redis.exists(desk.keys.orders("doomed")), 10)
+        await until(lambda: not desk.redis.exists(desk.keys.orders("doomed")))
         assert worker._agents[0].claimer.takes_work

@@ -32,7 +32,7 @@ async def finished(desk: Desk, processor: object, *payloads: Any) -> list[str]:
     """The ids of these jobs, after one batch of all of them."""
     jobs = desk.submit(*payloads)
     async with Worker([processor], settings=quick(desk.url, max_wait_ms=0)):
-        await until(lambda: desk.are_final(jobs), 10)
+        await until(lambda: desk.are_final(jobs))
     assert desk.is_clean()
     return jobs
 
@@ -48,11 +48,11 @@ async def test_a_coroutine_that_yields_has_its_first_result_read_before_it_has_t
 
     first, last = desk.submit("a", "b")
     async with Worker([steps], settings=quick(desk.url, max_wait_ms=0)):
-        await until(lambda: desk.state(last) == "succeeded", 10)
+        await until(lambda: desk.state(last) == "succeeded")
         assert desk.state(first) == "queued"
         assert desk.status().running == 1
         go.set()
-        await until(lambda: desk.state(first) == "succeeded", 10)
+        await until(lambda: desk.state(first) == "succeeded")
     assert [desk.result(first), desk.result(last)] == ["A", "B"]
     assert desk.is_clean()
 
@@ -70,10 +70,10 @@ async def test_a_plain_function_that_yields_does_so_from_its_thread(desk: Desk) 
 
     first, last = desk.submit("a", "b")
     async with Worker([Steps], settings=quick(desk.url, max_wait_ms=0)):
-        await until(lambda: desk.state(first) == "succeeded", 10)
+        await until(lambda: desk.state(first) == "succeeded")
         assert desk.state(last) == "queued"
         go.set()
-        await until(lambda: desk.state(last) == "succeeded", 10)
+        await until(lambda: desk.state(last) == "succeeded")
     assert desk.result(first) == "microbatch-work-0"
 
 
@@ -172,7 +172,7 @@ async def test_what_is_yielded_in_one_turn_of_the_loop_is_settled_in_one_call(de
     jobs = desk.submit(*range(200))
     desk.reset_statistics()
     async with Worker([at_once], settings=quick(desk.url, max_wait_ms=0)):
-        await until(lambda: desk.are_final(jobs), 10)
+        await until(lambda: desk.are_final(jobs))
         calls = desk.script_calls()
 
     assert [desk.result(job) for job in jobs] == list(range(200))
@@ -188,7 +188,7 @@ async def test_jobs_that_yielded_stay_settled_where_the_rest_is_handed_back(desk
     first, last = desk.submit("a", "b")
     worker = Worker([hangs], settings=quick(desk.url, max_wait_ms=0))
     async with worker:
-        await until(lambda: desk.state(first) == "succeeded", 10)
+        await until(lambda: desk.state(first) == "succeeded")
         assert await worker.stop(drain_timeout_s=0) == 1
     assert desk.state(last) == "queued"
     assert desk.status().waiting == 1

@@ -66,18 +66,18 @@ def client(redis_url: str) -> Iterator[Client]:
 def test_every_method_works_from_a_plain_thread(client: Client, worker: None) -> None:
     job = client.submit("q", "x")
 
-    assert job.result(timeout_s=10) == "x"
+    assert job.result(timeout_s=30) == "x"
     assert job.result() == "x"
     assert job.status().worker == "host:1:standin"
     assert (job.queue, job.result_key) == ("q", f"mb:{{q}}:job:{job.id[2:]}")
     assert repr(job) == f"<JobHandle {job.id} succeeded>"
-    assert client.call("q", [1], timeout_s=10) == [1]
-    assert client.job(job.id).result(timeout_s=10) == "x"
+    assert client.call("q", [1], timeout_s=30) == [1]
+    assert client.job(job.id).result(timeout_s=30) == "x"
     assert client.map("q", iter(range(2, 30)), timeout_s=10) == list(range(2, 30))
     assert client.queues() == ["q"]
     assert client.queue_status("q").waiting == 0
     jobs = client.submit_many("q", range(300))
-    finished = list(client.as_completed(jobs, timeout_s=10))
+    finished = list(client.as_completed(jobs, timeout_s=30))
     assert {id(job) for job in finished} == {id(job) for job in jobs}
     with pytest.raises(JobFailed):
         jobs[1].result()
@@ -135,10 +135,10 @@ async def test_it_works_where_a_loop_runs_and_warns_once(
     monkeypatch.setattr(Portal, "_warned", False)
     with Client(redis_url) as client:
         with pytest.warns(BlockingCallWarning, match="AsyncClient") as caught:
-            assert client.call("q", "x", timeout_s=10) == "x"
+            assert client.call("q", "x", timeout_s=30) == "x"
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            assert client.call("q", "y", timeout_s=10) == "y"
+            assert client.call("q", "y", timeout_s=30) == "y"
 
         assert [warning.filename for warning in caught] == [__file__]
 
@@ -159,11 +159,11 @@ def test_a_forked_child_gets_its_own_loop_and_the_parents_goes_on(client: Client
     child.start()
 
     assert answers.get() == ("from the child", "from the parent", 1)
-    assert client.call("q", "still here", timeout_s=10) == "still here"
+    assert client.call("q", "still here", timeout_s=30) == "still here"
 
     child.join(20)
     assert child.exitcode == 0
-    assert client.map("q", range(10, 20), timeout_s=10) == list(range(10, 20))
+    assert client.map("q", range(10, 20), timeout_s=30) == list(range(10, 20))
 
 
 def test_a_closed_client_refuses_and_frees_its_thread(redis_url: str) -> None:

@@ -89,7 +89,7 @@ async def test_a_failed_job_raises_what_failed_it_every_time(redis_url: str, cli
         job = await client.submit("q", 1)
         for _ in range(2):
             with pytest.raises(JobFailed, match="ValueError: bad") as caught:
-                await job.result(timeout_s=10)
+                await job.result(timeout_s=30)
         status = await job.status()
 
         assert caught.value.job_id == job.id
@@ -102,7 +102,7 @@ async def test_a_job_of_another_client_is_pushed_to_whoever_awaits_it_by_id(
 ) -> None:
     async with AsyncClient(redis_url) as submitter, stand_in(redis_url) as worker:
         job = await submitter.submit("q", "x")
-        waiting = [asyncio.create_task(client.job(job.id).result(timeout_s=10)) for _ in range(2)]
+        waiting = [asyncio.create_task(client.job(job.id).result(timeout_s=30)) for _ in range(2)]
         await watched(raw, 1)
         await worker.settle(await worker.claim())
 
@@ -114,7 +114,7 @@ async def test_a_finished_job_is_found_by_its_id_alone(redis_url: str, client: A
         job = await submitter.submit("q", {"a": 1})
         await job
 
-        assert await client.job(job.id).result(timeout_s=10) == {"a": 1}
+        assert await client.job(job.id).result(timeout_s=30) == {"a": 1}
         assert (await client.job(job.id).status()).state is JobState.SUCCEEDED
 
 
@@ -162,7 +162,7 @@ async def test_a_job_whose_entry_is_gone_fails_as_lost(polling: AsyncClient, raw
     await raw.delete("mb:{q}:lane:main")
 
     with pytest.raises(JobFailed, match="JobLost"):
-        await job.result(timeout_s=10)
+        await job.result(timeout_s=30)
 
 
 async def test_a_result_that_cannot_be_decoded_is_a_protocol_error(
@@ -174,12 +174,12 @@ async def test_a_result_that_cannot_be_decoded_is_a_protocol_error(
     async with working(redis_url, answer=garbage):
         job = await polling.submit("q", 1)
         with pytest.raises(ProtocolError):
-            await job.result(timeout_s=10)
+            await job.result(timeout_s=30)
 
 
 async def test_a_large_result_is_read_from_its_record(redis_url: str, client: AsyncClient) -> None:
     async with working(redis_url):
-        assert await client.call("q", b"x" * 100_000, timeout_s=10) == b"x" * 100_000
+        assert await client.call("q", b"x" * 100_000, timeout_s=30) == b"x" * 100_000
 
 
 async def test_a_result_that_is_not_kept_reaches_whoever_holds_the_handle(
@@ -188,7 +188,7 @@ async def test_a_result_that_is_not_kept_reaches_whoever_holds_the_handle(
     async with working(redis_url):
         job = await client.submit("q", "x", result_ttl_s=0)
 
-        assert await job.result(timeout_s=10) == "x"
+        assert await job.result(timeout_s=30) == "x"
         assert await job.result() == "x"
         assert not await raw.exists(job.result_key)
         with pytest.raises(ResultNotFound):
@@ -205,7 +205,7 @@ async def test_a_job_whose_push_was_lost_and_record_not_kept_is_not_found(
     await raw.flushall()
 
     with pytest.raises(ResultNotFound):
-        await job.result(timeout_s=10)
+        await job.result(timeout_s=30)
 
 
 async def test_a_call_is_bounded_as_a_whole(client: AsyncClient) -> None:
@@ -223,7 +223,7 @@ async def test_jobs_are_given_as_they_finish_failed_ones_too(redis_url: str, cli
     unknown = client.job("q/unknown")
     async with working(redis_url, answer=odd_fail):
         finished = [job async for job in client.as_completed([*jobs, unknown, jobs[0]], timeout_s=20)]
-    outcomes = await asyncio.gather(*(job.result(timeout_s=5) for job in jobs), return_exceptions=True)
+    outcomes = await asyncio.gather(*(job.result(timeout_s=30) for job in jobs), return_exceptions=True)
 
     assert {job.id for job in finished} == {job.id for job in [*jobs, unknown]}
     assert len(finished) == 101

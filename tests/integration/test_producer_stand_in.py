@@ -121,4 +121,4 @@ async def working(url: str, queue: str = "q", answer: Answer = echo) -> AsyncIte
 
 async def test_the_stand_in_settles_what_is_submitted(redis_url: str, key_leak: None) -> None:
     async with working(redis_url), AsyncClient(redis_url) as client:
-        assert await client.call("q", "hello", timeout_s=10) == "hello"
+        assert await client.call("q", "hello", timeout_s=30) == "hello"

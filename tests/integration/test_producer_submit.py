@@ -119,7 +119,7 @@ async def test_the_same_id_with_the_same_payload_is_the_same_job(redis_url: str,
         assert [job.id for job in jobs] == ["q/a"] * 3
         assert await raw.xlen(LANE) == 1
         async with working(redis_url):
-            assert [await job.result(timeout_s=10) for job in jobs] == ["x"] * 3
+            assert [await job.result(timeout_s=30) for job in jobs] == ["x"] * 3
 
 
 async def test_the_same_id_with_another_payload_is_a_duplicate(redis_url: str) -> None:
@@ -193,7 +193,7 @@ async def test_waiting_for_room_submits_everything_in_the_end(redis_url: str) ->
         jobs = await client.submit_many("q", range(50), on_full="wait", timeout_s=60)
         more = await asyncio.gather(*(client.submit("q", n, on_full="wait") for n in range(20)))
 
-        assert [await job.result(timeout_s=10) for job in [*jobs, *more]] == [*range(50), *range(20)]
+        assert [await job.result(timeout_s=30) for job in [*jobs, *more]] == [*range(50), *range(20)]
 
 
 async def test_waiting_for_room_in_vain_is_queue_full_at_the_deadline(redis_url: str) -> None:

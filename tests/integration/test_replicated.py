@@ -88,7 +88,7 @@ async def test_a_job_that_no_replica_has_is_accepted_and_can_be_waited_for_again
             assert database.hget(KEYS.job("b"), "state") == b"queued"
         assert entries(site) == 2
         async with Worker([Recorder("safe")], settings=quick(site.url)):
-            assert await job.result(timeout_s=10) == "second"
+            assert await job.result(timeout_s=30) == "second"
 
 
 async def test_others_are_not_held_up(site: Sentinels) -> None:

@@ -43,7 +43,7 @@ def noting(ran: list[Any]) -> object:
 async def test_a_schedule_in_code_runs_under_seal(desk: Desk, kind: Any) -> None:
     ran: list[Any] = []
     async with Worker([noting(ran), POLL], settings=quick(desk.url, **kind)):
-        await until(lambda: len(ran) >= 2, 10)
+        await until(lambda: len(ran) >= 2)
         if "encryption_keys" in kind:
             assert MARK.encode() not in everything(desk)
     assert ran[0] == ({"what": MARK}, 1)
@@ -64,7 +64,7 @@ async def test_an_operator_with_the_keys_declares_looks_and_runs_one_now(desk: D
         assert (seen.payload, "seal" in seen.fault) == (None, True)
         async with Worker([noting(ran)], settings=quick(desk.url, **kind)):
             assert await stranger.schedules("work").run_now("seldom")
-            await until(lambda: bool(ran), 10)
+            await until(lambda: bool(ran))
     assert ran == [({"what": MARK}, None)]
 
 
@@ -87,7 +87,7 @@ async def test_a_schedule_that_somebody_without_a_key_wrote_or_altered_brings_no
         headers = encode({"h": 2, "tick": 0, "schedule": "poll"})
         desk.redis.hset(desk.keys.schedule("poll"), "headers", headers)
         async with Worker([noting(ran)], settings=quick(desk.url, **kind)):
-            await until(lambda: desk.redis.xlen(desk.keys.dead) >= 4, 10)
+            await until(lambda: desk.redis.xlen(desk.keys.dead) >= 4)
     assert ran == []
 
 
@@ -96,7 +96,7 @@ async def test_a_dead_letter_shows_its_payload_to_who_has_the_keys(desk: Desk, k
     text = f"fail {MARK}"
     async with Worker([echo], settings=quick(desk.url, **kind)), client(desk, **kind) as holder:
         with pytest.raises(JobFailed):
-            await holder.call("work", text, timeout_s=10, headers={"h": 1})
+            await holder.call("work", text, timeout_s=30, headers={"h": 1})
     async with admin(desk, **kind) as operator, admin(desk) as stranger:
         (letter,) = await operator.dead_letters("work").newest(1)
         assert (letter.payload, letter.payload_fault, dict(letter.headers)) == (text, "", {"h": 1})
@@ -129,7 +129,7 @@ async def test_who_has_the_keys_is_shown_the_payload_of_a_job_whether_it_waits_o
             assert (sheet.payload, "seal" in sheet.payload_fault) == (None, True)
         async with Worker([broken], settings=quick(desk.url, **kind)):
             with pytest.raises(JobFailed):
-                await waiting.result(timeout_s=10)
+                await waiting.result(timeout_s=30)
         sheet = await holder.jobs("work").show(waiting.id, with_payload=True)
         assert sheet is not None
         assert (sheet.payload, sheet.payload_fault) == ({"what": MARK}, "")

@@ -59,12 +59,12 @@ def everything(desk: Desk) -> bytes:
 async def test_sealed_jobs_and_results_travel_as_others_do(desk: Desk, kind: Any) -> None:
     async with Worker([echo], settings=quick(desk.url, **kind)), client(desk, **kind) as holder:
         one = await holder.submit("work", MARK, headers={"h": 1}, job_id="named")
-        assert await one.result(timeout_s=10) == [MARK]
+        assert await one.result(timeout_s=30) == [MARK]
         assert (await holder.submit("work", MARK, headers={"h": 1}, job_id="named")).id == one.id
-        assert await holder.map("work", ["x", "y"], timeout_s=10) == [["x"], ["y"]]
-        assert await holder.call("work", "z", timeout_s=10, result_ttl_s=0) == ["z"]
+        assert await holder.map("work", ["x", "y"], timeout_s=30) == [["x"], ["y"]]
+        assert await holder.call("work", "z", timeout_s=30, result_ttl_s=0) == ["z"]
         async with client(desk, **kind) as other:
-            assert await other.job(one.id).result(timeout_s=10) == [MARK]
+            assert await other.job(one.id).result(timeout_s=30) == [MARK]
 
 
 async def test_processors_in_child_processes_see_what_was_sealed(desk: Desk) -> None:
@@ -97,10 +97,10 @@ class Hooked(BatchProcessor[Any, Any]):
 async def test_hooks_are_told_what_is_inside(desk: Desk) -> None:
     kind, hooked = KINDS[-1], Hooked()
     async with Worker([hooked], settings=quick(desk.url, **kind)), client(desk, **kind) as holder:
-        assert await holder.call("work", "good", timeout_s=10) == ["good"]
+        assert await holder.call("work", "good", timeout_s=30) == ["good"]
         with pytest.raises(JobFailed):
-            await holder.call("work", "fail", timeout_s=10)
-        await until(lambda: len(hooked.told) == 2, 10)
+            await holder.call("work", "fail", timeout_s=30)
+        await until(lambda: len(hooked.told) == 2)
 
     assert hooked.told == [["good"], "fail"]
 
@@ -111,9 +111,9 @@ async def test_encrypted_values_are_nowhere_in_redis_not_even_in_errors(desk: De
         jobs = [await holder.submit("work", text) for text in (MARK, f"fail {MARK}")]
         assert MARK.encode() not in everything(desk)
         async with Worker([echo], settings=quick(desk.url, **kind)):
-            assert await jobs[0].result(timeout_s=10) == [MARK]
+            assert await jobs[0].result(timeout_s=30) == [MARK]
             with pytest.raises(JobFailed, match="ValueError: not told") as caught:
-                await jobs[1].result(timeout_s=10)
+                await jobs[1].result(timeout_s=30)
 
     assert caught.value.error_traceback == ""
     assert MARK.encode() not in everything(desk)
@@ -126,12 +126,12 @@ async def test_a_job_without_a_right_seal_is_set_aside_alone_with_the_reason(des
         good = await holder.submit("work", 1)
         strange = await stranger.submit("work", 2)
         async with Worker([echo], settings=quick(desk.url, **kind)):
-            assert await good.result(timeout_s=10) == [1]
-            await until(lambda: desk.redis.xlen(desk.keys.dead) == 2, 10)
+            assert await good.result(timeout_s=30) == [1]
+            await until(lambda: desk.redis.xlen(desk.keys.dead) == 2)
             with pytest.raises(
                 JobFailed, match=r"SealError: the payload cannot be trusted: .*unknown key 'd'"
             ):
-                await strange.result(timeout_s=10)
+                await strange.result(timeout_s=30)
 
     assert desk.record(plain[0])["state"] == b"failed"
     assert b"asks for it" in desk.record(plain[0])["error"]
@@ -147,7 +147,7 @@ async def test_a_payload_moved_to_another_job_or_under_other_headers_is_set_asid
         headers = encode({"to": "you"})
         desk.add_raw(**{name.decode(): value for name, value in (fields | {b"headers": headers}).items()})
         async with Worker([echo], settings=quick(desk.url, **kind)):
-            await until(lambda: desk.redis.xlen(desk.keys.dead) == 2, 10)
+            await until(lambda: desk.redis.xlen(desk.keys.dead) == 2)
 
 
 @pytest.mark.parametrize("forged", [encode("forged"), b"\xc7\x23\x01\x01a" + bytes(33)])
@@ -160,23 +160,23 @@ async def test_a_forged_result_is_no_result_whether_pushed_or_written(desk: Desk
         pushed = b"\x93" + encode(local) + encode("succeeded") + forged
         desk.redis.publish(channel, pushed)
         async with Worker([echo], settings=quick(desk.url, **kind)):
-            assert await job.result(timeout_s=10) == [1]
+            assert await job.result(timeout_s=30) == [1]
         desk.redis.hset(job.result_key, "result", forged)
         async with client(desk, **kind) as other:
             with pytest.raises(ProtocolError, match=r"seal|sign"):
-                await other.job(job.id).result(timeout_s=10)
+                await other.job(job.id).result(timeout_s=30)
 
 
 async def test_keys_reach_producers_and_workers_one_after_the_other(desk: Desk) -> None:
     plain = desk.submit("from before")
     lenient = {**KINDS[0], "accept_unsealed": True}
     async with Worker([echo], settings=quick(desk.url, **lenient)), client(desk, **lenient) as holder:
-        await until(lambda: desk.are_final(plain), 10)
-        assert await holder.call("work", 1, timeout_s=10) == [1]
-        assert await holder.job(f"work/{plain[0]}").result(timeout_s=10) == ["from before"]
+        await until(lambda: desk.are_final(plain))
+        assert await holder.call("work", 1, timeout_s=30) == [1]
+        assert await holder.job(f"work/{plain[0]}").result(timeout_s=30) == ["from before"]
     async with client(desk) as keyless:
         with pytest.raises(ProtocolError, match="no keys for it here"):
-            await keyless.job(f"work/{plain[0]}").result(timeout_s=10)
+            await keyless.job(f"work/{plain[0]}").result(timeout_s=30)
 
 
 def test_a_seal_error_is_one_of_ours() -> None:

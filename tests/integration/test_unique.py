@@ -102,8 +102,8 @@ async def test_the_first_jobs_payload_counts(client: AsyncClient, redis_url: str
     assert first.id == second.id != other.id
 
     async with Worker([counting(ran)], settings=quick(redis_url)):
-        assert await second.result(timeout_s=10) == await first.result(timeout_s=10)
-        await other.result(timeout_s=10)
+        assert await second.result(timeout_s=30) == await first.result(timeout_s=30)
+        await other.result(timeout_s=30)
     assert sorted(ran) == ["one", "three"]
 
 
@@ -129,13 +129,13 @@ async def test_a_job_that_failed_or_was_cancelled_gives_its_key_back(
     async with Worker([counting([])], settings=quick(redis_url)):
         bad = await client.submit("work", "bad", unique_key="k", unique_for_s=600)
         with pytest.raises(JobFailed):
-            await bad.result(timeout_s=10)
+            await bad.result(timeout_s=30)
         good = await client.submit("work", "good", unique_key="k", unique_for_s=600)
-        await good.result(timeout_s=10)
+        await good.result(timeout_s=30)
         assert len({waiting.id, bad.id, good.id}) == 3
         assert (await client.submit("work", "again", unique_key="k")).id == good.id
     with pytest.raises(JobCancelled):
-        await waiting.result(timeout_s=10)
+        await waiting.result(timeout_s=30)
 
 
 async def test_the_blocking_client_knows_unique_keys(redis_url: str) -> None:

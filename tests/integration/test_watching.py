@@ -42,7 +42,7 @@ async def to_the_end(job: AsyncJobHandle, into: list[JobUpdate]) -> None:
 
 
 async def is_listening(desk: Desk) -> None:
-    await until(lambda: desk.redis.exists(desk.keys.listeners), 10)
+    await until(lambda: desk.redis.exists(desk.keys.listeners))
 
 
 async def test_a_subscriber_sees_the_state_first_then_all_that_happens_and_last_the_end(desk: Desk) -> None:
@@ -50,7 +50,7 @@ async def test_a_subscriber_sees_the_state_first_then_all_that_happens_and_last_
         job = await client.submit("work", "x")
         updates: list[JobUpdate] = []
         watching_it = asyncio.create_task(to_the_end(job, updates))
-        await until(lambda: updates, 10)
+        await until(lambda: updates)
         assert named(updates) == ["submitted"]
         async with Worker([twice], settings=quick(desk.url)):
             await asyncio.wait_for(watching_it, 20)
@@ -70,7 +70,7 @@ async def test_a_lost_message_costs_time_and_nothing_else(
         job = await client.submit("work", "x")
         updates: list[JobUpdate] = []
         watching_it = asyncio.create_task(to_the_end(job, updates))
-        await until(lambda: updates, 10)
+        await until(lambda: updates)
         desk.redis.delete(desk.keys.listeners)  # nobody is told anything any more
         async with Worker([twice], settings=quick(desk.url)):
             await asyncio.wait_for(watching_it, 20)
@@ -81,9 +81,9 @@ async def test_a_lost_message_costs_time_and_nothing_else(
 async def test_a_job_that_has_ended_shows_its_log_and_its_end(desk: Desk) -> None:
     async with AsyncClient(desk.url) as client, Worker([twice], settings=quick(desk.url)):
         job = await client.submit("work", "x")
-        await job.result(timeout_s=10)
+        await job.result(timeout_s=30)
         updates: list[JobUpdate] = []
-        await asyncio.wait_for(to_the_end(client.job(job.id), updates), 10)
+        await asyncio.wait_for(to_the_end(client.job(job.id), updates), 30)
         assert named(updates) == ["progress", "log", "log", "succeeded"]
         with pytest.raises(ResultNotFound):
             await to_the_end(client.job("work/nobody"), [])
@@ -94,7 +94,7 @@ async def test_a_job_whose_record_is_not_kept_ends_by_its_message(desk: Desk) ->
         job = await client.submit("work", "x", result_ttl_s=0)
         updates: list[JobUpdate] = []
         watching_it = asyncio.create_task(to_the_end(job, updates))
-        await until(lambda: updates, 10)
+        await until(lambda: updates)
         async with Worker([twice], settings=quick(desk.url)):
             await asyncio.wait_for(watching_it, 20)
     assert updates[-1].event == "succeeded"
@@ -113,7 +113,7 @@ async def test_a_closed_iterator_leaves_nothing_behind(desk: Desk) -> None:
             ((_, count),) = desk.redis.pubsub_numsub(channel)
             return count == 0
 
-        await until(is_silent, 10)
+        await until(is_silent)
 
 
 async def test_a_queues_events_come_from_all_of_its_jobs(desk: Desk) -> None:
@@ -142,10 +142,10 @@ async def test_a_queues_events_come_from_all_of_its_jobs(desk: Desk) -> None:
 
 async def test_where_nobody_listens_nothing_is_published_but_results(desk: Desk) -> None:
     async with AsyncClient(desk.url) as client, Worker([twice], settings=quick(desk.url)):
-        await client.call("work", "warm", timeout_s=10)
+        await client.call("work", "warm", timeout_s=30)
         with desk.redis.pubsub() as ear:
             ear.psubscribe(desk.keys.prefix + "*")
-            await client.call("work", "x", timeout_s=10)
+            await client.call("work", "x", timeout_s=30)
             heard = set()
             while (message := ear.get_message(timeout=0.2)) is not None:
                 if message["type"] == "pmessage":
@@ -162,7 +162,7 @@ def test_the_blocking_client_and_the_command_show_the_same(
     async def work() -> str:
         async with AsyncClient(redis_url) as client, Worker([twice], settings=quick(redis_url)):
             job = await client.submit("work", "x")
-            await job.result(timeout_s=10)
+            await job.result(timeout_s=30)
             return job.id
 
     job_id = asyncio.run(work())

@@ -36,7 +36,7 @@ async def test_a_full_batch_leaves_at_once_however_long_the_wait_is(any_redis_ur
     with desk_at(any_redis_url) as desk:
         async with Worker([recorder], settings=quick(any_redis_url)):
             jobs = desk.submit(*"abcd")
-            await until(lambda: desk.are_final(jobs), 5)
+            await until(lambda: desk.are_final(jobs))
 
         assert recorder.sizes == [4]
         assert recorder.batches[0].reason == "size"
@@ -56,9 +56,9 @@ async def test_a_batch_that_fills_up_job_by_job_leaves_when_it_is_full(desk: Des
         for payload in range(2):
             jobs += desk.submit(payload)
             # The watcher waits for a full batch, and must be woken early.
-            await until(is_watched, 5)
+            await until(is_watched)
         jobs += desk.submit(2)
-        await until(lambda: desk.are_final(jobs), 5)
+        await until(lambda: desk.are_final(jobs))
 
     assert recorder.sizes == [3]
 
@@ -68,7 +68,7 @@ async def test_the_oldest_job_waits_its_time_counted_from_its_submit_and_not_muc
     async with Worker([recorder], settings=quick(desk.url)):
         (first,) = desk.submit(1)
         (second,) = desk.submit(2)
-        await until(lambda: desk.are_final([first, second]), 5)
+        await until(lambda: desk.are_final([first, second]))
 
     assert recorder.sizes == [2]
     assert recorder.batches[0].reason == "wait"
@@ -76,21 +76,21 @@ async def test_the_oldest_job_waits_its_time_counted_from_its_submit_and_not_muc
 
 
 async def test_a_job_that_has_waited_before_the_worker_came_is_taken_at_once(desk: Desk) -> None:
-    recorder = Recorder(max_batch_size=10, max_wait_ms=30_000)
-    long_ago = f"{int(time.time() * 1000) - 31_000}-0"
+    recorder = Recorder(max_batch_size=10, max_wait_ms=LONG_MS)
+    long_ago = f"{int(time.time() * 1000 - LONG_MS) - 1000}-0"
     desk.redis.xadd(
         desk.keys.lane("main"), {"v": "1", "id": "old", "client": "", "payload": b"\x01"}, id=long_ago
     )
 
     async with Worker([recorder], settings=quick(desk.url)):
-        await until(lambda: desk.state("old") == "succeeded", 5)
+        await until(lambda: desk.state("old") == "succeeded")
 
 
 async def test_without_a_wait_what_is_there_leaves_at_once_and_together(desk: Desk) -> None:
     recorder = Recorder(max_batch_size=10, max_wait_ms=0)
     async with Worker([recorder], settings=quick(desk.url)):
         jobs = desk.submit(1, 2, 3)
-        await until(lambda: desk.are_final(jobs), 5)
+        await until(lambda: desk.are_final(jobs))
 
     assert recorder.sizes == [3]
     assert waited_ms(desk, jobs[0]) < 150
@@ -102,7 +102,7 @@ async def test_no_batch_is_ever_larger_than_the_limit_and_every_job_is_in_one(de
         for recorder in recorders:
             await stack.enter_async_context(Worker([recorder], settings=quick(desk.url)))
         jobs = [local for size in (1, 30, 7, 50, 12) for local in desk.submit(*range(size))]
-        await until(lambda: desk.are_final(jobs), 10)
+        await until(lambda: desk.are_final(jobs))
 
     sizes = [size for recorder in recorders for size in recorder.sizes]
     assert max(sizes) <= 8
@@ -118,7 +118,7 @@ async def test_more_workers_do_not_split_a_batch(desk: Desk) -> None:
         for payload in range(12):
             jobs += desk.submit(payload)
             await asyncio.sleep(0)
-        await until(lambda: desk.are_final(jobs), 10)
+        await until(lambda: desk.are_final(jobs))
 
     assert [size for recorder in recorders for size in recorder.sizes] == [12]
 
@@ -136,7 +136,7 @@ async def test_one_worker_serves_several_queues_each_with_its_own_limits(desk: D
                 assert worker.queues == ["small", "large", "plain"]
                 jobs = {at: at.submit(*range(20)) for at in (at_small, at_large, at_plain)}
                 for at, locals_ in jobs.items():
-                    await until(lambda at=at, locals_=locals_: at.are_final(locals_), 10)  # type: ignore[misc]
+                    await until(lambda at=at, locals_=locals_: at.are_final(locals_))  # type: ignore[misc]
 
             assert [at_plain.result(local) for local in jobs[at_plain]] == list(range(1, 21))
         assert [at_large.result(local) for local in jobs[at_large]] == list(range(20))
@@ -151,9 +151,9 @@ async def test_a_queue_that_is_busy_takes_no_slot_from_another(desk: Desk) -> No
     with desk_at(desk.url, "busy") as at_busy, desk_at(desk.url, "free") as at_free:
         async with Worker([busy, free], settings=quick(desk.url)):
             at_busy.submit(1)
-            await until(lambda: busy.running == 1, 5)
+            await until(lambda: busy.running == 1)
             done = at_free.submit(2)
-            await until(lambda: at_free.are_final(done), 5)
+            await until(lambda: at_free.are_final(done))
             busy.gate.set()
 
 
@@ -162,7 +162,7 @@ async def test_batches_in_flight_are_bounded_by_the_concurrency_and_nothing_is_p
     recorder.gate.clear()
     async with Worker([recorder], settings=quick(desk.url)) as worker:
         jobs = desk.submit(*range(10))
-        await until(lambda: recorder.running == 2, 5)
+        await until(lambda: recorder.running == 2)
         for _ in range(20):
             await asyncio.sleep(0.002)  # room for a third claim, if there were one
 
@@ -171,7 +171,7 @@ async def test_batches_in_flight_are_bounded_by_the_concurrency_and_nothing_is_p
         assert desk.status().waiting == 6
         assert "work=2/2" in repr(worker)
         recorder.gate.set()
-        await until(lambda: desk.are_final(jobs), 5)
+        await until(lambda: desk.are_final(jobs))
 
     assert recorder.sizes == [2] * 5
 
@@ -181,9 +181,9 @@ async def test_a_free_slot_goes_on_claiming_while_another_is_busy(desk: Desk) ->
     recorder.gate.clear()
     async with Worker([recorder], settings=quick(desk.url)):
         desk.submit("slow")
-        await until(lambda: recorder.running == 1, 5)
+        await until(lambda: recorder.running == 1)
         desk.submit("second")
-        await until(lambda: recorder.running == 2, 5)
+        await until(lambda: recorder.running == 2)
         recorder.gate.set()
 
 
@@ -191,7 +191,7 @@ async def test_an_idle_worker_costs_two_calls_a_second_at_most(desk: Desk) -> No
     async with AsyncExitStack() as stack:
         for _ in range(3):
             await stack.enter_async_context(Worker([Recorder()], settings=quick(desk.url)))
-        await until(lambda: desk.redis.zcard(desk.keys.idle) == 3, 5)  # the first looks are over
+        await until(lambda: desk.redis.zcard(desk.keys.idle) == 3)  # the first looks are over
         desk.reset_statistics()
         began_s = time.monotonic()
         await asyncio.sleep(2)  # what happens when nothing happens takes time to see
@@ -203,7 +203,7 @@ async def test_an_idle_worker_costs_two_calls_a_second_at_most(desk: Desk) -> No
 async def test_an_idle_worker_of_two_queues_costs_two_calls_a_second_too(desk: Desk) -> None:
     with desk_at(desk.url, "other") as other:
         async with Worker([Recorder(desk.queue), Recorder(other.queue)], settings=quick(desk.url)):
-            await until(lambda: desk.redis.exists(desk.keys.idle, other.keys.idle) == 2, 5)
+            await until(lambda: desk.redis.exists(desk.keys.idle, other.keys.idle) == 2)
             desk.reset_statistics()
             began_s = time.monotonic()
             await asyncio.sleep(3)  # what happens when nothing happens takes time to see
@@ -219,11 +219,11 @@ async def calls_for_jobs(url: str, workers: int, jobs: int) -> float:
             for _ in range(workers):
                 recorder = Recorder(desk.queue, max_wait_ms=0)
                 await stack.enter_async_context(Worker([recorder], settings=quick(url)))
-            await until(lambda: desk.redis.zcard(desk.keys.idle) == workers, 5)
+            await until(lambda: desk.redis.zcard(desk.keys.idle) == workers)
             desk.reset_statistics()
             for number in range(jobs):
                 done = desk.submit(number)
-                await until(lambda done=done: desk.are_final(done), 5)  # type: ignore[misc]
+                await until(lambda done=done: desk.are_final(done))  # type: ignore[misc]
             stats = desk.redis.info("commandstats")
             beats = desk.redis.info("commandstats").get("cmdstat_zremrangebyscore", {}).get("calls", 0)
             return float((stats["cmdstat_evalsha"]["calls"] - beats) / jobs)
@@ -242,7 +242,7 @@ async def test_a_long_backlog_costs_few_calls_per_batch(desk: Desk) -> None:
     jobs = desk.submit(*range(1000))
     desk.reset_statistics()
     async with Worker([recorder], settings=quick(desk.url)):
-        await until(lambda: desk.are_final(jobs), 10)
+        await until(lambda: desk.are_final(jobs))
         calls = desk.script_calls()
 
     assert recorder.sizes == [50] * 20

@@ -83,7 +83,7 @@ async def ran(desk: Desk, processor: object, *payloads: Any) -> list[str]:
     """How these jobs, submitted together, ended."""
     jobs = desk.submit(*payloads)
     async with Worker([processor], settings=quick(desk.url, max_wait_ms=0, max_batch_size=64)):
-        await until(lambda: desk.are_final(jobs), 15)
+        await until(lambda: desk.are_final(jobs))
     assert desk.is_clean()
     return types(desk, jobs)
 
@@ -156,7 +156,7 @@ async def test_a_thread_that_hangs_stops_the_worker_which_says_so_and_never_sett
 
     async def work() -> None:
         async with Worker([stubborn], settings=quick(desk.url, max_wait_ms=0)) as worker:
-            await until(lambda: desk.are_final([first]), 10)
+            await until(lambda: desk.are_final([first]))
             later.extend(desk.submit("later"))
             worker.resume()
 
@@ -175,7 +175,7 @@ async def test_an_error_of_the_body_is_not_hidden_by_a_batch_that_hangs(desk: De
 
     async def work() -> None:
         async with Worker([stubborn], settings=quick(desk.url, max_wait_ms=0)):
-            await until(lambda: desk.are_final([job]), 10)
+            await until(lambda: desk.are_final([job]))
             raise LookupError
 
     with pytest.raises(LookupError):

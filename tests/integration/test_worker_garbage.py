@@ -75,8 +75,8 @@ async def test_garbage_goes_to_the_dead_stream_alone_and_its_batch_mates_succeed
     after = desk.submit("after")
 
     async with Worker([curious], settings=quick(desk.url)):
-        await until(lambda: desk.are_final(before + after), 5)
-        await until(desk.is_clean, 5)
+        await until(lambda: desk.are_final(before + after))
+        await until(desk.is_clean)
 
     assert [desk.result(job) for job in before + after] == ["before", "after"]
     assert desk.record(before[0])["batch"].split()[1] == b"2"
@@ -90,8 +90,8 @@ async def test_all_garbage_at_once_leaves_a_worker_that_works(desk: Desk) -> Non
     jobs = desk.submit(1, 2, 3)
 
     async with Worker([curious], settings=quick(desk.url)):
-        await until(lambda: desk.are_final(jobs), 5)
-        await until(desk.is_clean, 5)
+        await until(lambda: desk.are_final(jobs))
+        await until(desk.is_clean)
 
     assert desk.redis.xlen(desk.keys.dead) == len(GARBAGE)
 
@@ -101,7 +101,7 @@ async def test_a_foreign_entry_far_in_the_future_costs_no_later_job_its_result(d
     jobs = desk.submit("later", "and later")
 
     async with Worker([curious], settings=quick(desk.url)):
-        await until(lambda: desk.are_final(jobs), 5)
+        await until(lambda: desk.are_final(jobs))
 
     assert [desk.result(job) for job in jobs] == ["later", "and later"]
     assert desk.redis.xlen(desk.keys.dead) == 1
@@ -122,7 +122,7 @@ async def test_a_worker_starts_and_drains_while_redis_is_at_its_memory_limit(des
     desk.redis.config_set("maxmemory", 1)
     try:
         async with Worker([curious], settings=quick(desk.url)):
-            await until(lambda: desk.are_final(jobs), 5)
+            await until(lambda: desk.are_final(jobs))
     finally:
         desk.redis.config_set("maxmemory", 0)
 
@@ -137,7 +137,7 @@ async def test_a_bad_payload_under_a_known_id_fails_its_job_with_its_raw_bytes_k
     desk.redis.hset(desk.keys.job(job), "entry", token)
 
     async with Worker([curious], settings=quick(desk.url)):
-        await until(lambda: desk.are_final([job]), 5)
+        await until(lambda: desk.are_final([job]))
 
     assert desk.error(job)["type"] == "PayloadError"
     assert fields_of(desk, desk.keys.dead)[b"payload"] == b"\xc1"
@@ -149,8 +149,8 @@ async def test_an_entry_of_a_later_version_is_handed_back_uncounted_and_its_mate
     after = desk.submit(2)
 
     async with Worker([curious], settings=quick(desk.url)):
-        await until(lambda: desk.are_final(before + after), 5)
-        await until(lambda: desk.redis.xlen(desk.keys.lane("front")) == 1, 5)
+        await until(lambda: desk.are_final(before + after))
+        await until(lambda: desk.redis.xlen(desk.keys.lane("front")) == 1)
 
     assert desk.status().waiting == 1
     assert desk.redis.xlen(desk.keys.dead) == 0
@@ -176,7 +176,7 @@ async def test_many_entries_of_a_later_version_are_not_passed_round_in_a_tight_l
     for number in range(40):
         desk.add_raw(v=b"99", id=b"f%d" % number, client=b"c", payload=b"?")
     async with Worker([curious], settings=quick(desk.url)):
-        await until(lambda: desk.redis.xlen(desk.keys.lane("front")), 5)
+        await until(lambda: desk.redis.xlen(desk.keys.lane("front")))
         desk.reset_statistics()
         began_s = time.monotonic()
         await asyncio.sleep(1.0)  # how much it does in a second is what is asked
@@ -195,8 +195,8 @@ async def test_an_entry_that_was_added_twice_gives_one_result_and_costs_its_mate
         return {job.id: job.payload for job in reversed(batch)}
 
     async with Worker([by_id], settings=quick(desk.url)):
-        await until(lambda: desk.are_final(jobs), 5)
-        await until(desk.is_clean, 5)
+        await until(lambda: desk.are_final(jobs))
+        await until(desk.is_clean)
 
     assert [desk.result(job) for job in jobs] == ["a", "b"]
 
@@ -207,8 +207,8 @@ async def test_a_record_key_that_holds_something_else_costs_only_its_own_job(des
     desk.redis.set(desk.keys.job(jobs[1]), "somebody else's")
 
     async with Worker([curious], settings=quick(desk.url)):
-        await until(lambda: desk.are_final([jobs[0], jobs[2]]), 5)
-        await until(desk.is_clean, 5)
+        await until(lambda: desk.are_final([jobs[0], jobs[2]]))
+        await until(desk.is_clean)
 
     assert desk.redis.get(desk.keys.job(jobs[1])) == b"somebody else's"
     assert desk.redis.xlen(desk.keys.lane("main")) == 0
@@ -219,7 +219,7 @@ async def test_a_job_whose_record_was_deleted_is_processed_and_gets_its_result(d
     desk.redis.delete(desk.keys.job(job))
 
     async with Worker([curious], settings=quick(desk.url)):
-        await until(lambda: desk.are_final([job]), 5)
+        await until(lambda: desk.are_final([job]))
 
     assert desk.result(job) == "a"
 
@@ -232,12 +232,12 @@ async def test_a_queue_whose_lane_is_no_stream_leaves_other_queues_alone(desk: D
             at_broken.redis.set(at_broken.keys.lane("main"), "a string")
             beat = desk.redis.zscore(desk.keys.workers, worker.id)
             jobs = desk.submit(1)
-            await until(lambda: desk.are_final(jobs), 5)
-            await until(lambda: desk.redis.zscore(desk.keys.workers, worker.id) != beat, 5)
+            await until(lambda: desk.are_final(jobs))
+            await until(lambda: desk.redis.zscore(desk.keys.workers, worker.id) != beat)
 
             at_broken.redis.delete(at_broken.keys.lane("main"))
             again = at_broken.submit(2)
-            await until(lambda: at_broken.are_final(again), 5)
+            await until(lambda: at_broken.are_final(again))
 
 
 @pytest.mark.parametrize("name", ["tombstones", "scheduled", "workers", "idle", "lane:main"])
@@ -245,8 +245,8 @@ async def test_a_key_that_something_else_overwrote_stops_work_for_seconds_only(d
     async with Worker([Recorder(max_wait_ms=0)], settings=quick(desk.url, heartbeat_limit_s=1)):
         desk.redis.delete(desk.keys.prefix + name)
         desk.redis.set(desk.keys.prefix + name, "oops")
-        await until(lambda: desk.redis.get(desk.keys.aside(name)) == b"oops", 10)
+        await until(lambda: desk.redis.get(desk.keys.aside(name)) == b"oops")
         jobs = desk.submit(1)
-        await until(lambda: desk.are_final(jobs), 10)
+        await until(lambda: desk.are_final(jobs))
 
     assert [desk.result(job) for job in jobs] == [1]

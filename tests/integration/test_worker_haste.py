@@ -45,24 +45,24 @@ async def test_a_claim_that_is_answered_after_its_jobs_went_back_begins_nothing(
     await worker.start()
     line = SlowLine(worker._connection)
     jobs = desk.submit(1, 2)
-    await until(lambda: desk.held_batches() != [], 5)
+    await until(lambda: desk.held_batches() != [])
 
     if way == "by the loop":
         stopping = asyncio.create_task(worker.stop())
-        await asyncio.wait_for(line.handed_back.wait(), 5)
+        await asyncio.wait_for(line.handed_back.wait(), 30)
         line.arrives.set()
         await stopping
     else:
         assert worker.heartbeat is not None
         assert await asyncio.to_thread(worker.heartbeat.hand_back_all) >= 1
         line.arrives.set()
-        await until(lambda: bool(worker._agents[0].ledger.tasks()), 5)
+        await until(lambda: bool(worker._agents[0].ledger.tasks()))
         for _ in range(20):
             await asyncio.sleep(0)
     assert leaving.batches == []
 
     async with Worker([other], settings=quick(desk.url)):
-        await until(lambda: desk.are_final(jobs), 5)
+        await until(lambda: desk.are_final(jobs))
     assert sorted(job.attempt for batch in other.batches for job in batch) == [1, 1]
     await worker.stop()
     assert leaving.batches == []

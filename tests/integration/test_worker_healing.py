@@ -14,8 +14,6 @@ from microbatch.worker import Batch, BatchProcessor, ConnectionFailed, Worker
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-HEALED_S = 2.5  # a worker that stays deaf or blind fails at any bound
-
 
 @pytest.fixture
 def desk(redis_url: str) -> Iterator[Desk]:
@@ -80,12 +78,12 @@ async def test_after_a_harm_while_idle_the_next_job_is_processed_soon(
 ) -> None:
     async with Worker([Recorder(max_wait_ms=1)], settings=quick(desk.url)):
         first = desk.submit(1)
-        await until(lambda: desk.are_final(first), 5)
-        await until(lambda: desk.redis.exists(desk.keys.idle), 5)
+        await until(lambda: desk.are_final(first))
+        await until(lambda: desk.redis.exists(desk.keys.idle))
 
         harm(desk)
         second = desk.submit(2)
-        await until(lambda: desk.are_final(second), HEALED_S, "the next job")
+        await until(lambda: desk.are_final(second), what="the next job")
 
     assert desk.result(second[0]) == 2
     assert desk.is_clean()
@@ -101,11 +99,11 @@ async def test_a_harm_while_a_batch_is_running_costs_no_result(
     recorder.gate.clear()
     async with Worker([recorder], settings=quick(desk.url)):
         jobs = desk.submit(*range(8))
-        await until(lambda: recorder.running == 1, 5)
+        await until(lambda: recorder.running == 1)
 
         harm(desk)
         recorder.gate.set()
-        await until(lambda: desk.are_final(jobs), HEALED_S)
+        await until(lambda: desk.are_final(jobs))
 
     assert [desk.result(job) for job in jobs] == list(range(8))
 
@@ -115,13 +113,13 @@ async def test_a_lane_that_is_deleted_under_a_running_batch_still_gets_its_resul
     recorder.gate.clear()
     async with Worker([recorder], settings=quick(desk.url)):
         running = desk.submit(1, 2)
-        await until(lambda: recorder.running == 1, 5)
+        await until(lambda: recorder.running == 1)
 
         delete_lane(desk)
         recorder.gate.set()
-        await until(lambda: desk.are_final(running), HEALED_S)
+        await until(lambda: desk.are_final(running))
         following = desk.submit(3)
-        await until(lambda: desk.are_final(following), HEALED_S)
+        await until(lambda: desk.are_final(following))
 
     assert [desk.result(job) for job in running + following] == [1, 2, 3]
 
@@ -140,8 +138,8 @@ async def test_connections_that_are_killed_again_and_again_lose_and_double_nothi
             jobs += desk.submit(*range(number * 10, number * 10 + 10))
             kill_connections(desk)
             await asyncio.sleep(0.01)  # the rhythm of the harm
-        await until(lambda: desk.are_final(jobs), 10)
-        await until(desk.is_clean, 5)
+        await until(lambda: desk.are_final(jobs))
+        await until(desk.is_clean)
 
     assert [desk.result(job) for job in jobs] == list(range(300))
     assert sorted(runs) == list(range(300))  # nor is one run twice: a lost reply is not a lost claim
@@ -151,7 +149,7 @@ async def test_a_server_that_is_silent_for_a_while_delays_and_loses_nothing(desk
     async with Worker([Recorder(max_batch_size=5, max_wait_ms=1)], settings=quick(desk.url)):
         jobs = desk.submit(*range(50))
         desk.redis.client_pause(700, all=True)
-        await until(lambda: desk.are_final(jobs), 8)
+        await until(lambda: desk.are_final(jobs))
 
     assert [desk.result(job) for job in jobs] == list(range(50))
     assert desk.is_clean()
@@ -170,7 +168,7 @@ async def test_a_right_that_is_taken_away_makes_no_busy_loop_and_heals_when_it_i
         async with Worker([recorder], settings=quick(url, heartbeat_limit_s=2)):
             recorder.gate.clear()
             running = desk.submit(1)
-            await until(lambda: recorder.running == 1, 5)
+            await until(lambda: recorder.running == 1)
             rule("-evalsha")
             recorder.gate.set()
             desk.reset_statistics()
@@ -181,7 +179,7 @@ async def test_a_right_that_is_taken_away_makes_no_busy_loop_and_heals_when_it_i
 
             rule("+evalsha")
             following = desk.submit(2)
-            await until(lambda: desk.are_final(running + following), 5)
+            await until(lambda: desk.are_final(running + following))
     finally:
         desk.redis.execute_command("ACL", "DELUSER", "limited")
 
@@ -196,15 +194,15 @@ async def test_a_worker_that_others_called_dead_writes_nothing_and_goes_on_worki
     zombie = Worker([slow], settings=quick(desk.url, heartbeat_limit_s=1))
     await zombie.start()
     jobs = desk.submit(1, 2)
-    await until(lambda: slow.running == 1, 5)
+    await until(lambda: slow.running == 1)
     assert zombie.heartbeat is not None
     zombie.heartbeat._stop.set()  # it is alive, and looks dead
 
     async with Worker([fast], settings=quick(desk.url, heartbeat_limit_s=1)):
-        await until(lambda: desk.are_final(jobs), 5)
+        await until(lambda: desk.are_final(jobs))
         records = [desk.record(job) for job in jobs]
         slow.gate.set()
-        await until(lambda: zombie._agents[0]._settler.dropped == 2, 5)
+        await until(lambda: zombie._agents[0]._settler.dropped == 2)
 
         assert [desk.record(job) for job in jobs] == records
         assert [record["attempt"] for record in records] == [b"2", b"2"]

@@ -60,7 +60,7 @@ async def test_hooks_of_a_function_are_told_of_each_job_and_then_of_the_batch(de
     jobs = desk.submit("a", "bad")
     processor = batch_processor(queue="work", max_wait_ms=0, **told.hooks())(act)
     async with Worker([processor], settings=quick(desk.url)):
-        await until(lambda: len(told.calls) == 3, 10)
+        await until(lambda: len(told.calls) == 3)
 
     assert told.calls[0] == ("success", "a", "A", "microbatch-hooks-0")
     assert told.calls[1] == ("failure", "bad", "ValueError", "bad")
@@ -89,7 +89,7 @@ async def test_hooks_of_a_class_and_of_the_worker_are_both_told_when_the_results
 
     desk.submit("a")
     async with Worker([Echo], settings=quick(desk.url), hooks=told.hooks()):
-        await until(lambda: len(told.calls) == 2, 10)
+        await until(lambda: len(told.calls) == 2)
     assert states == ["succeeded"]
     assert [call[0] for call in told.calls] == ["success", "batch"]
 
@@ -103,7 +103,7 @@ async def test_a_retry_is_no_failure_until_the_last_run(desk: Desk) -> None:
 
     desk.submit("a")
     async with Worker([never], settings=quick(desk.url)):
-        await until(lambda: len(told.calls) == 3, 10)
+        await until(lambda: len(told.calls) == 3)
     assert [call[0] for call in told.calls] == ["batch", "failure", "batch"]
     assert told.calls[0][2].retried == 1
 
@@ -123,9 +123,9 @@ async def test_a_hook_that_raises_costs_nothing_and_is_logged(
     processor = batch_processor(queue="work", max_wait_ms=0, on_success=hook, on_batch=hook)(act)
     async with Worker([processor], settings=quick(desk.url)):
         jobs = desk.submit("a", "b")
-        await until(lambda: desk.are_final(jobs), 10)
+        await until(lambda: desk.are_final(jobs))
         more = desk.submit("c")
-        await until(lambda: desk.are_final(more), 10)
+        await until(lambda: desk.are_final(more))
     assert [desk.result(job) for job in (*jobs, *more)] == ["A", "B", "C"]
     assert sum("the hook" in record.getMessage() for record in caplog.records) >= 3
     assert desk.is_clean()
@@ -142,7 +142,7 @@ async def test_a_result_that_came_too_late_is_told_to_nobody(desk: Desk) -> None
 
     (job,) = desk.submit("a")
     async with Worker([waits], settings=quick(desk.url)):
-        await until(lambda: desk.status().running == 1, 10)
+        await until(lambda: desk.status().running == 1)
         desk.redis.hset(desk.keys.job(job), "entry", "main:9-9")
         go.set()
     assert told.calls == []

@@ -50,7 +50,7 @@ async def test_the_highest_priority_goes_first_and_is_filled_up(redis_url: str, 
     recorder = Recorder(max_batch_size=3, max_wait_ms=0)
     jobs = [await client.submit("work", priority, priority=priority) for priority in (0, 5, -5, 9)]
     async with Worker([recorder], settings=quick(redis_url)):
-        await asyncio.wait_for(asyncio.gather(*jobs), 10)
+        await asyncio.wait_for(asyncio.gather(*jobs), 30)
     assert [batch.payloads for batch in recorder.batches] == [[9, 5, 0], [-5]]
 
 
@@ -64,16 +64,16 @@ async def test_under_a_permanent_flood_of_high_priority_jobs_a_low_one_still_lea
         async def flood() -> None:
             while True:  # more waits than the worker takes before the next look
                 await client.submit_many("work", range(64), priority=9)
-                await until(lambda: desk.status().waiting < 64, 20)
+                await until(lambda: desk.status().waiting < 64)
 
         low = await client.submit("work", "low")
         flooding = asyncio.create_task(flood())
-        await until(lambda: desk.status().waiting > 32, 10)
+        await until(lambda: desk.status().waiting > 32)
         async with Worker([recorder], settings=settings):
             assert await low.result(timeout_s=20) == "low"
             assert desk.status().waiting > 0
             flooding.cancel()
-            await until(lambda: desk.status().waiting == 0, 20)
+            await until(lambda: desk.status().waiting == 0)
         with pytest.raises(asyncio.CancelledError):
             await flooding
     place = next(n for n, batch in enumerate(recorder.batches) if "low" in batch.payloads)
@@ -97,7 +97,7 @@ async def test_a_retried_job_stays_with_its_key(redis_url: str, client: AsyncCli
 
     recorder.process = process  # type: ignore[method-assign]
     async with Worker([recorder], settings=quick(redis_url)):
-        assert await client.call("work", 1, batch_key="a", priority=2, timeout_s=10) == 1
+        assert await client.call("work", 1, batch_key="a", priority=2, timeout_s=30) == 1
     assert [(job.batch_key, job.priority, job.attempt) for batch in recorder.batches for job in batch] == [
         ("a", 2, 1),
         ("a", 2, 2),
@@ -139,7 +139,7 @@ async def test_a_processor_never_gets_more_cost_than_it_declares(redis_url: str,
     costs = [3, 3, 3, 50, 1, 9, 4, 6, 0, 0]
     jobs = [await client.submit("work", n, cost=cost) for n, cost in enumerate(costs)]
     async with Worker([recorder], settings=quick(redis_url)):
-        assert await asyncio.wait_for(asyncio.gather(*jobs), 10) == list(range(len(costs)))
+        assert await asyncio.wait_for(asyncio.gather(*jobs), 30) == list(range(len(costs)))
     assert [[job.cost for job in batch] for batch in recorder.batches] == [
         [3, 3, 3],
         [50],
@@ -187,7 +187,7 @@ async def test_the_jobs_of_a_limited_queue_leave_when_the_limit_is_lifted(
         async with Worker([recorder], settings=quick(redis_url)):
             job = await client.submit("work", 1)
             keyed = await client.submit("work", 2, batch_key="k")
-            await until(lambda: str(desk.redis.get(desk.keys.watcher)).startswith("b'1000000000 "), 10)
+            await until(lambda: str(desk.redis.get(desk.keys.watcher)).startswith("b'1000000000 "))
             assert recorder.batches == []
             desk.redis.delete(desk.keys.limits)
-            assert [await job.result(timeout_s=10), await keyed.result(timeout_s=10)] == [1, 2]
+            assert [await job.result(timeout_s=30), await keyed.result(timeout_s=30)] == [1, 2]

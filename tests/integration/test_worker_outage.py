@@ -36,15 +36,15 @@ async def test_after_a_long_outage_no_worker_takes_over_from_one_that_lives(desk
         Worker([recorders[1]], settings=settings) as two,
     ):
         jobs = desk.submit(1, 2)
-        await until(lambda: all(recorder.running for recorder in recorders), 5)
-        await until(lambda: may_judge(one) and may_judge(two), 5)
+        await until(lambda: all(recorder.running for recorder in recorders))
+        await until(lambda: may_judge(one) and may_judge(two))
 
         desk.redis.client_pause(round(OUTAGE_S * 1000), all=True)
-        await until(lambda: not may_judge(one) and not may_judge(two), 5)
-        await until(lambda: may_judge(one) and may_judge(two), 10)
+        await until(lambda: not may_judge(one) and not may_judge(two))
+        await until(lambda: may_judge(one) and may_judge(two))
         for recorder in recorders:
             recorder.gate.set()
-        await until(lambda: desk.are_final(jobs), 5)
+        await until(lambda: desk.are_final(jobs))
 
     assert [desk.record(job)["attempt"] for job in jobs] == [b"1", b"1"]
     assert [recorder.sizes for recorder in recorders] == [[1], [1]]

@@ -25,7 +25,7 @@ async def finished(desk: Desk, processor: object, *payloads: Any) -> list[str]:
     """The ids of these jobs, after one batch of all of them."""
     jobs = desk.submit(*payloads)
     async with Worker([processor], settings=quick(desk.url, max_wait_ms=0)):
-        await until(lambda: desk.are_final(jobs), 10)
+        await until(lambda: desk.are_final(jobs))
     assert desk.is_clean()
     return jobs
 
@@ -69,12 +69,12 @@ async def test_a_plain_function_that_blocks_does_not_stop_another_queue(desk: De
     with desk_at(desk.url, "other") as other:
         async with Worker([blocks, Recorder("other")], settings=quick(desk.url)):
             slow = desk.submit(1)
-            await until(lambda: desk.status().running == 1, 5)
+            await until(lambda: desk.status().running == 1)
             quickly = other.submit(1)
-            await until(lambda: other.are_final(quickly), 5)
+            await until(lambda: other.are_final(quickly))
             assert not desk.are_final(slow)
             go.set()
-            await until(lambda: desk.are_final(slow), 5)
+            await until(lambda: desk.are_final(slow))
 
 
 async def test_setup_comes_before_the_first_claim_and_teardown_after_the_last_result(desk: Desk) -> None:
@@ -97,7 +97,7 @@ async def test_setup_comes_before_the_first_claim_and_teardown_after_the_last_re
             events.append(f"teardown, {sum(desk.state(job) == 'succeeded' for job in jobs)} done")
 
     async with Worker([Model], settings=quick(desk.url)):
-        await until(lambda: "process" in events, 5)
+        await until(lambda: "process" in events)
 
     assert events == ["setup, 2 waiting, 0 workers", "process", "teardown, 2 done"]
 
@@ -210,9 +210,9 @@ async def test_what_a_processor_raises_fails_its_batch_and_the_worker_goes_on(
     processor = declare(process if kind == "plain" else process_async)
     async with Worker([processor], settings=quick(desk.url)):
         failing = desk.submit(1, 2)
-        await until(lambda: desk.are_final(failing), 5)
+        await until(lambda: desk.are_final(failing))
         fine = desk.submit(3)
-        await until(lambda: desk.are_final(fine), 5)
+        await until(lambda: desk.are_final(fine))
 
     assert types(desk, failing) == [type(error).__name__] * 2
     assert "process" in desk.error(failing[0])["traceback"]
@@ -224,15 +224,15 @@ async def test_a_job_is_acknowledged_only_after_it_was_processed_and_has_one_res
     recorder.gate.clear()
     async with Worker([recorder], settings=quick(desk.url)) as worker:
         (job,) = desk.submit("x")
-        await until(lambda: recorder.running == 1, 5)
+        await until(lambda: recorder.running == 1)
         pending = desk.redis.xpending(desk.keys.lane("main"), "workers")
         assert pending["pending"] == 1
         assert desk.held_batches() == [desk.keys.batches(worker.id)]
         assert desk.state(job) == "queued"
 
         recorder.gate.set()
-        await until(lambda: desk.are_final([job]), 5)
-        await until(desk.is_clean, 5)
+        await until(lambda: desk.are_final([job]))
+        await until(desk.is_clean)
 
     assert desk.redis.xlen(desk.keys.lane("main")) == 0
     assert desk.record(job)["attempt"] == b"1"

@@ -57,10 +57,10 @@ async def test_a_line_from_a_pipe_comes_before_the_next_one_is_written(
     assert lines.size_bytes is None
     chunks = aiter(lines.chunks())
     os.write(writes, b"1\n2\n")
-    assert await asyncio.wait_for(anext(chunks), 10) == [b"1", b"2"]
+    assert await asyncio.wait_for(anext(chunks), 30) == [b"1", b"2"]
     os.write(writes, b"3")
     os.close(writes)
-    assert await asyncio.wait_for(anext(chunks), 10) == [b"3"]
+    assert await asyncio.wait_for(anext(chunks), 30) == [b"3"]
     assert await anext(chunks, None) is None
     os.close(reads)
 

@@ -26,14 +26,14 @@ async def test_an_ear_waits_for_the_first_message() -> None:
     assert not waiting.done()
     ear.hear(b"one")
 
-    assert await asyncio.wait_for(waiting, 5) == [b"one"]
+    assert await asyncio.wait_for(waiting, 30) == [b"one"]
 
 
 async def test_a_reconnection_wakes_without_a_message() -> None:
     ear = Ear()
     ear.hear(None)
 
-    assert await asyncio.wait_for(ear.wait(), 5) == []
+    assert await asyncio.wait_for(ear.wait(), 30) == []
 
 
 async def test_beyond_the_limit_the_oldest_messages_go_and_are_counted() -> None:
@@ -52,4 +52,4 @@ async def test_a_closed_client_ends_the_waiting() -> None:
     ear.close()
 
     with pytest.raises(ClientClosed):
-        await asyncio.wait_for(waiting, 5)
+        await asyncio.wait_for(waiting, 30)

@@ -23,6 +23,6 @@ async def test_the_end_of_a_job_is_heard_behind_messages_of_what_came_before_it(
 
     ear.hear(message(b"succeeded 1700000000005 1"))
 
-    end = await asyncio.wait_for(hearing, 10)
+    end = await asyncio.wait_for(hearing, 30)
     assert end is not None
     assert (end.id, end.event) == ("q/a", "succeeded")

@@ -46,7 +46,7 @@ async def test_all_names_are_written_again_in_one_command_until_it_is_closed() -
     await register.enter("a")
     await register.enter("b")
 
-    await until(lambda: any(set(command[2:]) == {"a", "b"} for command in connection.written), 5)
+    await until(lambda: any(set(command[2:]) == {"a", "b"} for command in connection.written))
     await register.close()
 
     assert register._task is None
@@ -80,5 +80,5 @@ async def test_a_server_out_of_reach_is_the_first_caller_s_error_and_later_only_
     await register.enter("a")
     connection.error = ConnectionFailed("gone")
     connection.written.clear()
-    await until(lambda: len(connection.written) > 2, 5)
+    await until(lambda: len(connection.written) > 2)
     await register.close()

@@ -131,7 +131,7 @@ async def test_stop_is_a_wish_to_leave_and_is_told_at_once(site: Site) -> None:
     assert site.order("stop").status == "done"
     assert told == ["at once"]
     assert site.retirement.why == "me@here ordered it"
-    await asyncio.wait_for(site.retirement.wait(), 5)
+    await asyncio.wait_for(site.retirement.wait(), 30)
 
 
 async def test_who_leaves_does_not_resume_or_grow(site: Site) -> None:

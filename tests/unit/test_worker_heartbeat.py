@@ -77,7 +77,7 @@ async def test_it_beats_for_every_queue_and_ends_when_told() -> None:
     heartbeat = a_heartbeat(redis, an_agent("a", "b1"), an_agent("b"))
 
     heartbeat.start()
-    await until(lambda: redis.beats("a") > 3 and redis.beats("b") > 3, 5)
+    await until(lambda: redis.beats("a") > 3 and redis.beats("b") > 3)
     await heartbeat.stop()
 
     assert redis.is_closed
@@ -103,8 +103,8 @@ async def test_a_queue_whose_keys_are_damaged_silences_neither_itself_nor_the_ot
     heartbeat = a_heartbeat(redis, an_agent("a"), an_agent("b"))
 
     heartbeat.start()
-    await until(lambda: redis.beats("a") > 5 and redis.beats("b") > 5, 5)
-    await until(lambda: any(name == "takeover" for name, _, _ in list(redis.calls)), 5)
+    await until(lambda: redis.beats("a") > 5 and redis.beats("b") > 5)
+    await until(lambda: any(name == "takeover" for name, _, _ in list(redis.calls)))
     await heartbeat.stop()
 
 
@@ -123,7 +123,7 @@ async def test_a_dead_worker_that_cannot_be_taken_over_does_not_hide_the_next_on
     heartbeat = a_heartbeat(redis, an_agent("a"))
 
     heartbeat.start()
-    await until(lambda: taken, 5)
+    await until(lambda: taken)
     await heartbeat.stop()
 
 
@@ -147,7 +147,7 @@ async def test_nobody_is_called_dead_before_three_beats_in_a_row_have_arrived() 
     heartbeat = a_heartbeat(redis, an_agent("a"))
 
     heartbeat.start()
-    await until(lambda: at_takeover, 5)
+    await until(lambda: at_takeover)
     await heartbeat.stop()
 
     assert at_takeover[0] == 6  # the failure is forgotten after three good beats: 3, 4 and 5
@@ -159,7 +159,7 @@ async def test_it_never_takes_over_from_itself() -> None:
     heartbeat = a_heartbeat(redis, an_agent("a"))
 
     heartbeat.start()
-    await until(lambda: redis.beats("a") > 8, 5)
+    await until(lambda: redis.beats("a") > 8)
     await heartbeat.stop()
 
     assert not [name for name, _, _ in redis.calls if name == "takeover"]
@@ -174,8 +174,8 @@ async def test_a_takeover_in_chunks_goes_on_until_nothing_is_left_and_rings_the_
     heartbeat = a_heartbeat(redis, agent)
 
     heartbeat.start()
-    await until(lambda: not replies, 5)
-    await until(lambda: agent.bell.is_rung, 5)
+    await until(lambda: not replies)
+    await until(lambda: agent.bell.is_rung)
     await heartbeat.stop()
 
 
@@ -187,7 +187,7 @@ async def test_orphaned_batches_count_as_runs_unless_their_claims_were_never_ans
     heartbeat = a_heartbeat(redis, an_agent("a", unseen=("b9",)))
 
     heartbeat.start()
-    await until(lambda: sum(name == "release" for name, _, _ in list(redis.calls)) > 2, 5)
+    await until(lambda: sum(name == "release" for name, _, _ in list(redis.calls)) > 2)
     await heartbeat.stop()
 
     released = [args for name, _, args in redis.calls if name == "release"]
@@ -201,12 +201,12 @@ async def test_a_stuck_loop_silences_the_heartbeat_until_it_ticks_again() -> Non
     heartbeat._vitality._loop_stall_limit_s = 0.05
 
     heartbeat.start()
-    await until(lambda: redis.beats("a") > 2, 5)
+    await until(lambda: redis.beats("a") > 2)
     time.sleep(0.15)  # noqa: ASYNC251 - blocking the loop is the point
     beats = redis.beats("a")
     time.sleep(0.1)  # noqa: ASYNC251 - as above
     assert redis.beats("a") == beats
-    await until(lambda: redis.beats("a") > beats + 2, 5)
+    await until(lambda: redis.beats("a") > beats + 2)
     await heartbeat.stop()
 
 

@@ -61,7 +61,7 @@ async def test_an_order_is_answered_with_the_beat_that_brought_it() -> None:
     heartbeat._foreman = foreman  # type: ignore[assignment] # a fake
 
     heartbeat.start()
-    await until(lambda: redis.answers, 5)
+    await until(lambda: redis.answers)
     await heartbeat.stop()
 
     assert redis.answers[0][:3] == ["me", "o1", b"done"]
@@ -75,7 +75,7 @@ async def test_after_an_order_the_next_beat_comes_at_once_and_says_what_has_chan
     heartbeat._foreman = Counting()  # type: ignore[assignment] # a fake
 
     heartbeat.start()
-    await until(lambda: redis.beats("a") == 2, 5)
+    await until(lambda: redis.beats("a") == 2)
     await heartbeat.stop()
 
     assert len(redis.answers) == 1
@@ -87,7 +87,7 @@ async def test_an_answer_that_was_lost_is_given_again_with_the_next_beat() -> No
     heartbeat._foreman = foreman  # type: ignore[assignment] # a fake
 
     heartbeat.start()
-    await until(lambda: foreman.told, 5)
+    await until(lambda: foreman.told)
     await heartbeat.stop()
 
     assert [order for order, _ in foreman.asked] == ["o1"] * 3
@@ -99,11 +99,11 @@ async def test_whoever_is_nudged_beats_at_once_and_not_without_end() -> None:
     heartbeat = a_heartbeat(redis, an_agent("a"), interval_s=600.0)
 
     heartbeat.start()
-    await until(lambda: redis.beats("a") == 1, 5)
+    await until(lambda: redis.beats("a") == 1)
     began_s = time.monotonic()
     for nudges in range(1, 4):
         heartbeat.hasten()
-        await until(lambda: redis.beats("a") == 1 + nudges, 5)  # noqa: B023 - awaited at once
+        await until(lambda: redis.beats("a") == 1 + nudges)  # noqa: B023 - awaited at once
     took_s = time.monotonic() - began_s
     await heartbeat.stop()
 
@@ -119,7 +119,7 @@ async def test_while_the_loop_is_stuck_it_is_silent_and_answers_all_the_same() -
     heartbeat._vitality._loop_stall_limit_s = 0.05
 
     heartbeat.start()
-    await until(lambda: redis.beats("a") > 1, 5)
+    await until(lambda: redis.beats("a") > 1)
     ends_s = time.monotonic() + 5
     while not redis.answers and time.monotonic() < ends_s:
         time.sleep(0.01)  # noqa: ASYNC251 - blocking the loop is the point

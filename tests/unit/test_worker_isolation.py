@@ -78,7 +78,7 @@ def test_nothing_ever_runs_beside_a_suspect_and_everything_ends(plan: list[tuple
             one(isolation, number, alone=alone, after=after, turns_=length)
             for number, (alone, after, length) in enumerate(plan)
         )
-        await asyncio.wait_for(asyncio.gather(*tasks), 5)
+        await asyncio.wait_for(asyncio.gather(*tasks), 30)
         assert not isolation.is_wanted
 
     asyncio.run(all_of_them())

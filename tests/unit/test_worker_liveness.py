@@ -105,7 +105,7 @@ async def test_waiting_ends_with_the_time_or_with_the_ring_whichever_comes_first
     await asyncio.sleep(0)
     assert not waiting.done()
     bell.ring()
-    await until(waiting.done, 1)
+    await until(waiting.done)
 
 
 async def test_a_wait_that_was_cancelled_leaves_no_timer_behind() -> None:

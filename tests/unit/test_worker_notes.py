@@ -42,7 +42,7 @@ async def test_what_is_said_about_several_jobs_is_written_in_one_call() -> None:
     notes.log(a, line("info", "three"))
     notes.progress(a, 0.1, "early")
     notes.progress(a, 0.25, "later")
-    await asyncio.wait_for(paper.written.wait(), 5)
+    await asyncio.wait_for(paper.written.wait(), 30)
     notes.stop()
 
     ((first, second),) = paper.calls

@@ -98,4 +98,4 @@ async def test_whoever_is_cancelled_waits_for_nobody() -> None:
     await turns()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, 30)

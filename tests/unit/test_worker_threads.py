@@ -120,7 +120,7 @@ async def test_a_thread_keeps_nothing_of_the_call_before(threads: SlotThreads) -
     await threads.call(id, big)
     del big
 
-    await until(lambda: gc.collect() is not None and gone() is None, 2)
+    await until(lambda: gc.collect() is not None and gone() is None)
 
 
 async def test_stopped_threads_end() -> None:
@@ -129,7 +129,7 @@ async def test_stopped_threads_end() -> None:
 
     threads.stop()
 
-    await until(lambda: not thread.is_alive(), 2)
+    await until(lambda: not thread.is_alive())
 
 
 def test_a_thread_whose_loop_is_closed_ends() -> None:
@@ -291,7 +291,7 @@ async def test_a_setup_that_raises_is_a_processor_error_and_leaves_no_thread(err
         await runner.setup()
 
     assert caught.value.__cause__ is error
-    await until(lambda: not any(each.name.startswith("microbatch-q") for each in threading.enumerate()), 2)
+    await until(lambda: not any(each.name.startswith("microbatch-q") for each in threading.enumerate()))
 
 
 async def test_a_teardown_that_raises_is_logged_and_swallowed(caplog: pytest.LogCaptureFixture) -> None:
