@@ -115,7 +115,7 @@ def test_a_producer_submits_awaits_asks_and_cancels(producer: Client) -> None:
     first, second = (producer.submit("echo", key, unique_key=key, unique_for_s=60) for _ in range(2))
     assert first.id == second.id
     with pytest.raises(NotReplicated):  # there are no replicas; the job is accepted all the same
-        producer.submit("echo", "safe", durability="replicated", timeout_s=0.2)
+        producer.submit("echo", "safe", durability="replicated", timeout_s=1.0)
 
 
 def test_a_worker_retries_expires_quarantines_and_takes_over(server: Guarded, producer: Client) -> None:

@@ -79,7 +79,7 @@ async def test_a_job_that_no_replica_has_is_accepted_and_can_be_waited_for_again
             with pytest.raises(NotReplicated):  # of another client, to which nothing was said before
                 await other.submit("safe", "second", job_id="b", durability="replicated")
             with pytest.raises(NotReplicated):  # and not SubmitTimeout: the answer comes before that
-                await client.submit("safe", "second", job_id="b", durability="replicated", timeout_s=0.3)
+                await client.submit("safe", "second", job_id="b", durability="replicated", timeout_s=1.0)
             with pytest.raises(DuplicateJobId):
                 await client.submit("safe", "other", job_id="b", durability="replicated")
 
