@@ -65,3 +65,16 @@ async def test_a_job_that_got_in_before_is_the_same_job_also_when_its_repetition
 async def test_a_late_job_takes_no_room(bench: Bench) -> None:
     late = replace(job("late"), not_after_ms=PAST_MS)
     assert await _submit(bench, late, job("a"), limit=1) == [SubmitCode.LATE, SubmitCode.NEW]
+
+
+async def test_a_unique_key_that_was_another_jobs_is_free_for_a_lost_attempt_until_its_time_is_over(
+    bench: Bench,
+) -> None:
+    """Why a client that was told of another job waits for the end of what it had sent before."""
+    await bench.submit(job("first", unique="key"))
+    asked = job("mine", unique="key")
+    assert await _submit(bench, asked, not_after_ms=FUTURE_MS) == [SubmitCode.TAKEN]
+    await bench.cancel("first")
+    assert await _submit(bench, asked, not_after_ms=PAST_MS) == [SubmitCode.LATE]
+    assert await bench.record("mine") == {}
+    assert await _submit(bench, asked, not_after_ms=FUTURE_MS) is None

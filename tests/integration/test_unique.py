@@ -9,10 +9,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from redis.exceptions import ConnectionError  # noqa: A004 - redis-py's own
 from tests.chaos.kit import quick
 
+from microbatch.common.connection.lines import Lines
+from microbatch.common.scripts.script import load
 from microbatch.console.main import main
-from microbatch.producer import AsyncClient, Client, JobCancelled, JobFailed
+from microbatch.producer import AsyncClient, Client, ClientSettings, JobCancelled, JobFailed, SubmitTimeout
 from microbatch.worker import BatchProcessor, Worker, batch_processor
 
 if TYPE_CHECKING:
@@ -176,3 +179,77 @@ def test_the_command_line_refuses_what_makes_no_sense(
 ) -> None:
     assert main(["submit", "work", *words]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+class Astray:
+    """A network that keeps one submit back: its sender gives it up, and it may arrive later."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._send = Lines.send
+        self._lines: Lines | None = None
+        self._kept: tuple[Any, ...] = ()
+        self.answered = asyncio.Event()
+        """Its repetition is."""
+        monkeypatch.setattr(Lines, "send", lambda lines, *command: self._sent(lines, command))
+
+    async def _sent(self, lines: Lines, command: tuple[Any, ...]) -> Any:
+        is_submit = command[:2] == ("EVALSHA", load("submit").sha)
+        if is_submit and not self._kept:
+            self._lines, self._kept = lines, command
+            raise ConnectionError("the line is dead")
+        reply = await self._send(lines, *command)
+        if is_submit:
+            self.answered.set()
+        return reply
+
+    async def arrive(self) -> bool:
+        """It is executed now; whether its job is accepted."""
+        assert self._lines is not None
+        return bool(await self._send(self._lines, *self._kept) == 1)
+
+
+async def submitting_again(client: AsyncClient, astray: Astray, **options: Any) -> Any:
+    """A submit whose repetition was told that another job has its key."""
+    asking = asyncio.create_task(client.submit("work", 2, unique_key="k", job_id="mine", **options))
+    await astray.answered.wait()
+    return asking
+
+
+@pytest.fixture
+async def hasty(redis_url: str) -> AsyncIterator[AsyncClient]:
+    async with AsyncClient(settings=ClientSettings(redis_url=redis_url, command_timeout_s=2)) as client:
+        yield client
+
+
+async def test_a_submit_that_was_lost_on_its_way_and_arrives_when_the_key_is_free_is_its_callers_job(
+    hasty: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await hasty.submit("work", 1, unique_key="k")
+    astray = Astray(monkeypatch)
+    asking = await submitting_again(hasty, astray)
+    await first.cancel()
+    await astray.arrive()
+
+    assert (await asking).id == "work/mine"
+    assert (await hasty.queue_status("work")).waiting == 1
+
+
+async def test_whoever_was_given_anothers_job_has_none_of_his_own_later(
+    hasty: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = await hasty.submit("work", 1, unique_key="k")
+    astray = Astray(monkeypatch)
+    assert (await (await submitting_again(hasty, astray))).id == first.id
+
+    await first.cancel()
+    assert not await astray.arrive()
+    assert (await hasty.queue_status("work")).waiting == 0
+
+
+async def test_whoever_has_not_the_time_to_find_out_whose_job_it_is_is_told_so(
+    hasty: AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await hasty.submit("work", 1, unique_key="k")
+    asking = await submitting_again(hasty, Astray(monkeypatch), timeout_s=1)
+    with pytest.raises(SubmitTimeout):
+        await asking

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
 __all__ = ["Admission"]
 
 LONGEST_PAUSE_S = 1.0
+CLOCK_S = 0.001
+"""Redis's clock, as it is told here, has no less."""
 _ACCEPTED = (SubmitCode.NEW, SubmitCode.SAME, SubmitCode.TAKEN)
 
 
@@ -194,12 +196,15 @@ class Admission:
             if isinstance(landing, Exception):
                 raise own_copy(landing)
             code = landing.codes[0]
+            course.note(landing)
+            if code is SubmitCode.TAKEN and course.in_doubt:
+                await course.clear()
+                continue
             if code in _ACCEPTED:
                 ticket = _accepted(gate.mailbox, landing, ticket, known)
                 if landing.reached is not None:
                     raise NotReplicated(ticket.id, wanted=submitter.replicas, reached=landing.reached)
                 return ticket
-            course.in_doubt = course.in_doubt or landing.in_doubt
             if code is not SubmitCode.FULL:
                 raise course.told(refusal(ticket.id, code, self.patience_s(terms)))
             if not terms.wait:
@@ -216,6 +221,22 @@ class _Course:
     def __init__(self, ends_s: float | None = None) -> None:
         self.full: QueueFull | None = None
         self.ends_s = ends_s
+        self.in_doubt = False
+        self._open_until_s = 0.0
+
+    def note(self, landing: Mixed) -> None:
+        """Take in what came back."""
+        self.in_doubt = self.in_doubt or landing.in_doubt
+        self._open_until_s = max(self._open_until_s, landing.ends_s)
+
+    async def clear(self) -> None:
+        """Wait until nothing that was sent can be accepted any more.
+
+        Whoever is told to take another job for his own must have none: that one may end, and free the key,
+        before an attempt arrives that was lost on its way.
+        """
+        self.full = None
+        await asyncio.sleep(self._open_until_s - asyncio.get_running_loop().time() + CLOCK_S)
         self.in_doubt = False
 
     def told(self, refused: MicrobatchError) -> MicrobatchError:

@@ -41,7 +41,7 @@ class Mixed:
 
     Or too few replicas have them: `reached` says how many, and is None where that is no question. `firsts`
     has, by index, the local id of the job that has the unique key. `in_doubt`: whether an earlier attempt got
-    no answer, so that jobs that were refused may be accepted yet.
+    no answer, so that jobs that were refused may be accepted yet, until `ends_s` of the loop's clock.
     """
 
     codes: list[SubmitCode]
@@ -49,6 +49,7 @@ class Mixed:
     reached: int | None = None
     firsts: Mapping[int, str] = field(default_factory=dict)
     in_doubt: bool = False
+    ends_s: float = 0.0
 
 
 Landing = Mixed | Exception | None
@@ -166,18 +167,20 @@ class Submitter:
         limit_s = self._connection.endpoint.command_timeout_s
         waited_s = self._loop.time() - parcels[0].since_s
         landing: Exception | scripts.SubmitReply = ClientClosed()  # stays where the flight is cancelled
+        timeout_s = max(limit_s * LEAST_SHARE_OF_TIME, limit_s - waited_s)
+        ends_s = self._loop.time() + timeout_s
         try:
-            timeout_s = max(limit_s * LEAST_SHARE_OF_TIME, limit_s - waited_s)
-            landing = await self._carry(parcels, jobs, self._loop.time() + timeout_s)
+            landing = await self._carry(parcels, jobs, ends_s)
             if landing.codes is not None and SubmitCode.LATE in landing.codes:
                 # In time by our clock: the server's was set. Ask for its time, and try once more.
                 self.clock.doubt()
-                landing = await self._carry(parcels, jobs, self._loop.time() + timeout_s)
+                ends_s = self._loop.time() + timeout_s
+                landing = await self._carry(parcels, jobs, ends_s)
         except Exception as error:  # noqa: BLE001 - whatever it is, the callers must hear it, not this task
             landing = error
         finally:
             self._coalescer.landed()
-            self._distribute(landing, parcels)
+            self._distribute(landing, parcels, ends_s)
             # Not at once: whoever was just answered may submit again in the next tick and share the flight.
             self._depart_soon()
 
@@ -222,7 +225,9 @@ class Submitter:
         if len(parcels) > GROUP:
             self._loop.call_soon(self._land_some, parcels[GROUP:])
 
-    def _distribute(self, landing: Exception | scripts.SubmitReply, parcels: list[_Parcel]) -> None:
+    def _distribute(
+        self, landing: Exception | scripts.SubmitReply, parcels: list[_Parcel], ends_s: float
+    ) -> None:
         if isinstance(landing, Exception):
             for parcel in parcels:
                 parcel.land(landing)
@@ -242,4 +247,5 @@ class Submitter:
             first = beyond
             mixed = any(own) or reached is not None
             retry_after_s = landing.retry_after_ms / 1000
-            parcel.land(Mixed(own, retry_after_s, reached, firsts, landing.in_doubt) if mixed else None)
+            told = Mixed(own, retry_after_s, reached, firsts, landing.in_doubt, ends_s) if mixed else None
+            parcel.land(told)
