@@ -110,7 +110,7 @@ def test_the_commands_that_a_package_sends_are_in_its_roles(package: str) -> Non
 
 def test_the_commands_that_connections_send_are_in_the_table() -> None:
     sent = {command.lower() for command in commands_in(ROOT / "common")}
-    listed = {"subscribe", "unsubscribe", "sadd", "set", "wait"}  # by the roles
+    listed = {"subscribe", "unsubscribe", "sadd", "smembers", "set", "wait"}  # by the roles
     for url in ("redis+sentinel://h/s/1", "redis+cluster://h"):
         listed |= {right.partition("|")[0] for right in sent_by_connections(url)}
 

@@ -18,7 +18,7 @@ from microbatch.common.stopping import stop
 if TYPE_CHECKING:
     from microbatch.common.connection import Connection
 
-__all__ = ["Register"]
+__all__ = ["Register", "known_queues"]
 
 log = logging.getLogger("microbatch.common")
 REWRITE_S: Final = 30.0
@@ -71,3 +71,9 @@ class Register:
                 await self._write(*self._names)
             except MicrobatchError as error:  # the next time will do
                 log.debug("%s was not written: %s", KNOWN_QUEUES, error)
+
+
+async def known_queues(connection: Connection) -> list[str]:
+    """The names of all queues that were ever used, sorted; errors as from `Connection.execute`."""
+    names = await connection.execute("SMEMBERS", KNOWN_QUEUES)
+    return sorted(name.decode("utf-8", "replace") for name in names)

@@ -13,7 +13,8 @@ from microbatch.common.connection import Connection, Endpoint
 from microbatch.common.embedded import open_url
 from microbatch.common.errors import ClientClosed
 from microbatch.common.identifiers import check_queue
-from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
+from microbatch.common.keys import QueueKeys
+from microbatch.common.register import known_queues
 from microbatch.common.seals import seals_of
 from microbatch.common.settings import ClientSettings
 from microbatch.console.crew import Crew
@@ -85,8 +86,7 @@ class Admin:
 
     async def queues(self) -> list[str]:
         """The names of all queues that were ever used, sorted."""
-        names = await self._opened().execute("SMEMBERS", KNOWN_QUEUES)
-        return sorted(name.decode("utf-8", "replace") for name in names)
+        return await known_queues(self._opened())
 
     async def queue_status(self, queue: str, *, heartbeat_limit_s: float = HEARTBEAT_LIMIT_S) -> QueueStatus:
         """How a queue is doing; a worker that is silent for longer than the limit does not count.

@@ -11,9 +11,9 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from microbatch.common.clock import Deadline, SystemClock
-from microbatch.common.connection import Connection, Endpoint, backoff_s
+from microbatch.common.connection import Connection, Endpoint
+from microbatch.common.connection.patience import greet, patiently
 from microbatch.common.embedded import open_url
-from microbatch.common.errors import AuthenticationFailed, ConnectionFailed
 from microbatch.console.admin import Admin
 from microbatch.console.options import connection_options
 from microbatch.producer import AsyncClient, ClientSettings
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 __all__ = ["connected", "connected_admin", "reached"]
-
-LEAST_ATTEMPT_S = 0.2
 
 
 @asynccontextmanager
@@ -71,28 +69,8 @@ async def _answering(url: str, settings: ClientSettings) -> AsyncIterator[Connec
     """A connection to a Redis that has answered once."""
     connection = Connection(Endpoint(url, settings.command_timeout_s, "microbatch:console"))
     try:
-        await _wait_for_redis(connection, settings)
+        deadline = Deadline.after(settings.connect_timeout_s, SystemClock())
+        await patiently(deadline, lambda: greet(connection, deadline))
         yield connection
     finally:
         await connection.close()
-
-
-async def _wait_for_redis(connection: Connection, settings: ClientSettings) -> None:
-    deadline = Deadline.after(settings.connect_timeout_s, SystemClock())
-    failures = 0
-    while True:
-        left_s = deadline.left_s() or 0.0
-        try:
-            await connection.execute(
-                "PING", timeout_s=max(LEAST_ATTEMPT_S, min(left_s, settings.command_timeout_s))
-            )
-        except AuthenticationFailed:
-            raise
-        except ConnectionFailed:
-            left_s = deadline.left_s() or 0.0
-            if left_s < LEAST_ATTEMPT_S:
-                raise
-            await asyncio.sleep(min(backoff_s(failures), left_s))
-            failures += 1
-        else:
-            return

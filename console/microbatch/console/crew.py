@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Final
 from microbatch.common import scripts
 from microbatch.common.errors import MicrobatchError
 from microbatch.common.identifiers import new_local_id
-from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
+from microbatch.common.keys import QueueKeys
 from microbatch.common.orders import ORDERS, Answer, Order, check_order
+from microbatch.common.register import known_queues
 from microbatch.common.scripts import OrderCode
 from microbatch.console.survey import WorkerRow, just_settled, worker_rows
 from microbatch.producer.recent import recent_batches
@@ -94,10 +95,7 @@ class Crew:
         Raises:
             WorkerNotFound: One of `ids` is not there, or nobody has these labels.
         """
-        queues = self._queues
-        if queues is None:
-            names = await self._connection.execute("SMEMBERS", KNOWN_QUEUES)
-            queues = sorted(name.decode("utf-8", "replace") for name in names)
+        queues = await known_queues(self._connection) if self._queues is None else self._queues
         fleets, busy = [], set[str]()
         for keys in map(QueueKeys, queues):
             fleet = await self._connection.run(scripts.fleet(keys))

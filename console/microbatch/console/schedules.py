@@ -16,7 +16,7 @@ from microbatch.common.schedules.schedule import check_name, tick_headers
 from microbatch.common.schedules.status import ScheduleStatus, parse_schedule
 from microbatch.common.scripts import MOST_SCHEDULES, NewJob, SubmitCode
 from microbatch.common.seals.jobs import sealed_definition
-from microbatch.producer.admission import doubt, refusal
+from microbatch.producer.refusals import doubt, refusal
 
 if TYPE_CHECKING:
     from microbatch.common.connection import Connection

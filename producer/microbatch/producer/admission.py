@@ -10,21 +10,14 @@ It never waits for results.
 from __future__ import annotations
 
 import asyncio
-import copy
-import random
 from typing import TYPE_CHECKING, Any
 
 from microbatch.common.errors import (
     ClientClosed,
-    ConnectionFailed,
-    DuplicateJobId,
     MicrobatchError,
     NotReplicated,
-    ProtocolError,
-    QueueDraining,
     QueueFull,
     SubmitTimeout,
-    TooManyBatchKeys,
 )
 from microbatch.common.identifiers import check_local_id, local_ids
 from microbatch.common.register import Register
@@ -32,6 +25,7 @@ from microbatch.common.scripts import JobOptions, SubmitCode
 from microbatch.common.stopping import stop
 from microbatch.producer.gate import Gate
 from microbatch.producer.options import Caps, SubmitOptions, Terms, terms_of, ttl_ms_of
+from microbatch.producer.refusals import doubt, own_copy, pause_s, refusal
 from microbatch.producer.server_clock import ServerClock
 from microbatch.producer.submitter import Submitter
 from microbatch.producer.ticket import NOT_REGISTERED, Ticket
@@ -48,7 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Admission"]
 
-LONGEST_PAUSE_S = 1.0
 CLOCK_S = 0.001
 """Redis's clock, as it is told here, has no less."""
 _ACCEPTED = (SubmitCode.NEW, SubmitCode.SAME, SubmitCode.TAKEN)
@@ -256,43 +249,3 @@ def _accepted(mailbox: Mailbox, landing: Mixed, ticket: Ticket, known: Ticket | 
         # The first submit of this job may have been another client's: then nothing is pushed to us.
         ticket.heard = NOT_REGISTERED
     return ticket
-
-
-def pause_s(full: QueueFull) -> float:
-    """How long to wait before trying a full queue again."""
-    return min(full.retry_after_s, LONGEST_PAUSE_S) * random.uniform(0.5, 1)  # noqa: S311 - jitter
-
-
-def refusal(job_id: str, code: SubmitCode, timeout_s: float) -> MicrobatchError:
-    """The error of a job that was refused for good."""
-    if code is SubmitCode.CONFLICT:
-        return DuplicateJobId(job_id)
-    queue = job_id.partition("/")[0]
-    if code is SubmitCode.CLOSED:
-        return QueueDraining(queue)
-    if code is SubmitCode.LATE:
-        return SubmitTimeout(queue, timeout_s)
-    if code is SubmitCode.TOO_MANY_KEYS:
-        return TooManyBatchKeys(queue)
-    return ProtocolError(f"the key of job {job_id} holds something else than a job record")
-
-
-def doubt(refused: MicrobatchError) -> MicrobatchError:
-    """The error of a job whose repetition was refused: its first attempt may be accepted, now or later."""
-    if isinstance(refused, SubmitTimeout | DuplicateJobId):  # says so itself; holds for each attempt
-        return refused
-    unknown = ConnectionFailed(
-        f"an attempt to submit got no answer, and its repetition was refused: {refused}"
-    )
-    unknown.__cause__ = refused
-    return unknown
-
-
-def own_copy(error: Exception) -> Exception:
-    """The error of a flight, for one of its many callers: a shared one would collect all their tracebacks."""
-    try:
-        own = copy.copy(error)
-    except TypeError:  # its constructor takes no sentence
-        return error
-    own.__cause__ = error.__cause__
-    return own

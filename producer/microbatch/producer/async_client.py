@@ -12,7 +12,8 @@ from microbatch.common import scripts
 from microbatch.common.clock import Deadline, SystemClock
 from microbatch.common.errors import NotReplicated, ProtocolError, QueueFull, ResultNotFound
 from microbatch.common.identifiers import check_queue, split_job_id
-from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
+from microbatch.common.keys import QueueKeys
+from microbatch.common.register import known_queues
 from microbatch.producer.bulk import BulkSubmit
 from microbatch.producer.client_life import ClientLife
 from microbatch.producer.handle import AsyncJobHandle, ticket_of
@@ -201,8 +202,7 @@ class AsyncClient(ClientLife):
 
     async def queues(self) -> list[str]:
         """The names of all queues that were ever used, sorted; errors as from `open`."""
-        names = await self._opened().connection.execute("SMEMBERS", KNOWN_QUEUES)
-        return sorted(name.decode("utf-8", "replace") for name in names)
+        return await known_queues(self._opened().connection)
 
     async def queue_status(self, queue: str, *, heartbeat_limit_s: float = HEARTBEAT_LIMIT_S) -> QueueStatus:
         """How a queue is doing: jobs waiting and running, workers, age of the oldest job.

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from microbatch.common.errors import MicrobatchError, NotReplicated, QueueFull, SubmitTimeout
 from microbatch.common.identifiers import local_ids
 from microbatch.common.scripts import NewJob, SubmitCode
-from microbatch.producer.admission import doubt, own_copy, pause_s, refusal
+from microbatch.producer.refusals import doubt, own_copy, pause_s, refusal
 from microbatch.producer.submitter import FLIGHT
 
 if TYPE_CHECKING:

@@ -13,13 +13,13 @@ import asyncio
 import contextlib
 import os
 import threading
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from microbatch.common.errors import ClientClosed
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
-from concurrent.futures import CancelledError
 
 __all__ = ["LoopThread"]
 

@@ -41,10 +41,8 @@ class LogToWorker(logging.Handler):
         """Send it; where that fails, stderr is told, as by every handler."""
         try:
             self._line.sendall(frame(_row_of(record), dict(bound_facts())))
-        except (
-            ConnectionError
-        ):  # the worker is gone: this process ends in a moment, and nobody reads what it says
-            return
+        except ConnectionError:
+            return  # the worker is gone: this process ends in a moment, and nobody reads what it says
         except Exception:  # noqa: BLE001 - what a user's object does when it is made a text
             self.handleError(record)
 
@@ -80,9 +78,8 @@ async def relay(line: socket.socket) -> None:
 
 def _row_of(record: logging.LogRecord) -> dict[str, Any]:
     row: dict[str, Any] = {name: _plain(value) for name, value in record.__dict__.items()}
-    if isinstance(record.args, tuple) and "%r" not in str(
-        record.msg
-    ):  # the sentence may be one that has an event
+    # As it is, where it can be: the sentence may be one that has an event.
+    if isinstance(record.args, tuple) and "%r" not in str(record.msg):
         row["args"] = [_plain(value) for value in record.args]
     else:
         row |= {"msg": _plain(record.getMessage()), "args": []}

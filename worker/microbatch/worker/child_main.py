@@ -66,9 +66,8 @@ def main(arguments: list[str]) -> None:
         # A terminal or a supervisor tells the whole group. A handler that does nothing, because what the
         # processor starts itself would inherit `SIG_IGN`.
         signal.signal(number, lambda _number, _frame: None)
-    if (
-        sys.platform == "linux"
-    ):  # the sideline needs the interpreter; this ends a processor that holds it, too
+    if sys.platform == "linux":
+        # The sideline needs the interpreter; this ends a processor that holds it, too.
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     faulthandler.enable()
     logging.basicConfig(handlers=[LogToWorker(socket.socket(fileno=int(log_line)))])

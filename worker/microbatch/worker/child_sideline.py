@@ -64,10 +64,8 @@ class Sideline:
             try:
                 self._line.settimeout(_left_s(until_s))
                 self._line.sendall(frame(self._asked, word, *values))
-            except (
-                OSError,
-                ValueError,
-            ):  # a part may have been sent: nothing that follows would be understood
+            except (OSError, ValueError):
+                # A part may have been sent: nothing that follows would be understood.
                 self._is_broken = True
             return not self._is_broken
 

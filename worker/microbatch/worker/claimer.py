@@ -13,7 +13,8 @@ import time
 from typing import TYPE_CHECKING
 
 from microbatch.common.connection import Connection, backoff_s
-from microbatch.common.errors import AuthenticationFailed, ConnectionFailed, MicrobatchError
+from microbatch.common.connection.patience import is_out_of_reach
+from microbatch.common.errors import MicrobatchError
 from microbatch.common.identifiers import new_batch_id
 from microbatch.common.keys import QueueKeys
 from microbatch.common.limits import NO_LIMITS
@@ -128,9 +129,7 @@ class Claimer:
             await self._stand_aside()
             return
         if not self._ledger.has_free_slot:
-            if (
-                self._is_listed
-            ):  # a suspect of another queue runs alone: a wake that was ours must not be lost
+            if self._is_listed:  # a suspect of another queue runs alone: a wake of ours must not be lost
                 self._is_listed = False
                 await self.step_aside(leaving=False)
             await self._wait_for_slot()
@@ -168,8 +167,8 @@ class Claimer:
         self.asking_since_s = None
         self.observer.redis_failed(self._keys.queue, "claim")
         log.warning("queue %s: claim failed: %s", self._keys.queue, error)
-        out_of_reach = isinstance(error, ConnectionFailed) and not isinstance(error, AuthenticationFailed)
-        await asyncio.sleep(backoff_s(self._failures + 3) if out_of_reach else REFUSED_PAUSE_S)
+        may_pass = isinstance(error, MicrobatchError) and is_out_of_reach(error)
+        await asyncio.sleep(backoff_s(self._failures + 3) if may_pass else REFUSED_PAUSE_S)
         self._failures += 1
 
     async def step_aside(self, *, leaving: bool) -> None:

@@ -16,9 +16,8 @@ FADING = 0.98
 """What is left of the weight of a run after the next one: the last fifty or so count."""
 
 _ENOUGH_RUNS = 5.0
-_LEAST_SPREAD = (
-    0.05  # of the mean size: below it the sizes are the same, and tell nothing about a job's share
-)
+_LEAST_SPREAD = 0.05
+"""Of the mean size: below it the sizes are the same, and tell nothing about a job's share."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from microbatch.common.errors import AuthenticationFailed, ConnectionFailed, MicrobatchError
+from microbatch.common.connection.patience import is_out_of_reach
+from microbatch.common.errors import MicrobatchError
 from microbatch.common.scripts import acknowledge, heartbeat, orders
 from microbatch.worker.observer import NO_OBSERVER, Observer
 from microbatch.worker.rescuer import Rescuer
@@ -142,9 +143,8 @@ class Heartbeat:
                 continue
             self._was_stalled = False
             self._vitality.beat_begins(now_s)
-            if all(
-                self._reaches(agent) for agent in list(self._agents)
-            ):  # not on to the next where one is not
+            # Not on to the next queue where one is out of reach.
+            if all(self._reaches(agent) for agent in list(self._agents)):
                 self.reached_s = time.monotonic()
                 if not is_early:  # two beats that follow closely say no more than one
                     self._vitality.beat_succeeded()
@@ -162,7 +162,7 @@ class Heartbeat:
             log.warning("queue %s: no heartbeat: %s", agent.settings.queue, error)
             self._observer.redis_failed(agent.settings.queue, "heartbeat")
             self._doubtful.add(agent.settings.queue)
-            return not _is_out_of_reach(error)
+            return not is_out_of_reach(error)
         except Exception:
             log.exception("queue %s: the heartbeat broke", agent.settings.queue)
         return True
@@ -204,7 +204,7 @@ class Heartbeat:
                     if self._rescuer.take_over(agent, dead):
                         self._post(agent.bell.ring)
                 except MicrobatchError as error:
-                    if _is_out_of_reach(error):
+                    if is_out_of_reach(error):
                         raise
                     log.error("queue %s: cannot take over from %s: %s", agent.settings.queue, dead, error)
 
@@ -237,8 +237,3 @@ class Heartbeat:
             self._loop.call_soon_threadsafe(callback)  # type: ignore[arg-type]
         except RuntimeError:
             self._end()  # the loop is closed: nobody is left to beat for
-
-
-def _is_out_of_reach(error: MicrobatchError) -> bool:
-    """Whether the connection is in question, and not one queue's keys or rights."""
-    return isinstance(error, ConnectionFailed) and not isinstance(error, AuthenticationFailed)

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from microbatch.common.jobs.entry import Entry
     from microbatch.common.scripts import Outcome
     from microbatch.common.settings import QueueSettings
+    from microbatch.worker.processor import ExceptionTypes
 
 __all__ = ["ASKED_RUNS", "RetryRules", "RetryWish", "full_jitter_s", "judged", "wish_of"]
 
 ASKED_RUNS = 5
 """How many runs a job may have where its processor asks for another one and nobody named a number."""
 
-ExceptionTypes = type[BaseException] | tuple[type[BaseException], ...]
 _MOST_DOUBLINGS = 40
 
 

@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from microbatch.common.connection import Connection, backoff_s
-from microbatch.common.errors import AuthenticationFailed, ConnectionFailed, MicrobatchError
+from microbatch.common.connection.patience import is_out_of_reach
+from microbatch.common.errors import MicrobatchError
 from microbatch.common.scripts import (
     BatchFacts,
     Call,
@@ -156,7 +157,7 @@ class Settler:
                 return await self._connection.run(call)
             except MicrobatchError as error:
                 self._observer.redis_failed(self._keys.queue, call.script.name)
-                if isinstance(error, ConnectionFailed) and not isinstance(error, AuthenticationFailed):
+                if is_out_of_reach(error):
                     pause_s = backoff_s(failures)
                     log.warning(
                         "queue %s: %s is waiting for Redis: %s", self._keys.queue, call.script.name, error

@@ -2,9 +2,8 @@
 
 Rule: a batch forms over the whole queue, and each processor is called once with the jobs of its kind, one
 after the other, in the order of their oldest jobs. What one kind does to its jobs (raise, hang, die) costs
-the others
-nothing: what is known is settled before the next kind runs. A job of an unknown kind fails alone and for
-good.
+the others nothing: what is known is settled before the next kind runs. A job of an unknown kind fails alone
+and for good.
 
 It never looks into payloads.
 """
@@ -22,14 +21,13 @@ from microbatch.worker.retries import RetryRules, wish_of
 from microbatch.worker.runner import Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Sequence
 
     from microbatch.common.jobs.entry import Entry
     from microbatch.common.settings.queue import QueueSettings
     from microbatch.worker.child_sideline import Sideline
+    from microbatch.worker.executor import Settle
     from microbatch.worker.processor import BatchProcessor
-
-    SettleEarly = Callable[[list[Outcome]], Awaitable[None]]
 
 __all__ = ["UNKNOWN_KIND", "Switchboard", "runner_of"]
 
@@ -72,7 +70,7 @@ class Switchboard:
             ready.append(runner)
 
     async def run(
-        self, batch: Batch[Any], entries: Sequence[Entry], settle_early: SettleEarly | None = None
+        self, batch: Batch[Any], entries: Sequence[Entry], settle_early: Settle | None = None
     ) -> list[Outcome]:
         """Process a batch kind by kind, as `Runner.run`; its `BatchLost` comes after all kinds have run."""
         known: list[Outcome] = []
@@ -146,7 +144,7 @@ class Switchboard:
             found.setdefault(job.kind, []).append(index)
         return found
 
-    def _early(self, kind: str, settle_early: SettleEarly | None) -> SettleEarly | None:
+    def _early(self, kind: str, settle_early: Settle | None) -> Settle | None:
         if settle_early is None:
             return None
 

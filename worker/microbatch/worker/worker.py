@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from microbatch.common.clock import Clock, Deadline, SystemClock
 from microbatch.common.connection import BlockingConnection, Connection, Endpoint
+from microbatch.common.connection.patience import greet, patiently
 from microbatch.common.connection.subscription import Subscription
 from microbatch.common.embedded import open_url
 from microbatch.common.errors import BatchTimeout
@@ -27,7 +28,6 @@ from microbatch.worker.heartbeat import Heartbeat
 from microbatch.worker.hooks import checked_hooks
 from microbatch.worker.isolation import Isolation
 from microbatch.worker.observation import Observation
-from microbatch.worker.patience import patiently
 from microbatch.worker.queue_agent import QueueAgent
 from microbatch.worker.retirement import Retirement
 from microbatch.worker.roster import posts
@@ -137,7 +137,7 @@ class Worker:
         endpoint = Endpoint(url, self.settings.command_timeout_s, f"microbatch:worker:{self.id}")
         connection = self._connection = Connection(endpoint)
         deadline = Deadline.after(self.settings.connect_timeout_s, self._clock)
-        await patiently(deadline, lambda: self._greet(connection, deadline))
+        await patiently(deadline, lambda: greet(connection, deadline))
         register = self._register = Register(connection)
         parts = AgentParts(
             connection,
@@ -190,10 +190,6 @@ class Worker:
             agent.start()
         self.observation.started(self._agents, self._heartbeat)
         log.info("worker %s is ready: %s", self.id, ", ".join(self.queues))
-
-    async def _greet(self, connection: Connection, deadline: Deadline) -> None:
-        left_s = deadline.left_s() or 0.0
-        await connection.execute("PING", timeout_s=max(0.2, min(left_s, self.settings.command_timeout_s)))
 
     def open_batches(self) -> dict[str, list[str]]:
         """The ids of the batches that it holds, by queue; safe to call from any thread."""

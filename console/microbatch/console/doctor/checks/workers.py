@@ -124,7 +124,8 @@ def _never_claimed(queue: QueueFacts, limit_s: float) -> Iterator[Finding]:
         yield warn(
             CHECK,
             f"workers that beat and have never claimed although jobs wait: {_some(lazy)}",
-            "see their logs: they are quiet (SIGTSTP; SIGCONT resumes), or their claims fail",
+            "see `microbatch workers`: they are quiet (`workers send resume` ends it), or their logs say why "
+            "their claims fail",
             subject=queue.name,
         )
 
