@@ -32,6 +32,11 @@ RATES: Final = (
     "cost_per_s@k",
 )
 SIZES: Final = st.lists(st.sampled_from([7, 7, 3, 1]), min_size=2, max_size=4)
+MANY: Final = (7, 7, 7)
+SINGLE: Final = (1,) * 10
+BURST_SIZES: Final = st.sampled_from([MANY, MANY, SINGLE])
+MOST_BURSTS: Final = 3
+"""More of them only make a walk slow: no job is ever forgotten."""
 DRIFT: Final = 0.5
 """A walk is done long before half a token has come by itself."""
 
@@ -45,6 +50,7 @@ class LimitSteps(ControlSteps):
         self.rates: set[str] = set()
         self.tokens: dict[str, Bucket] = {}  # of buckets that were drawn from, also while their rate is off
         self.most: int | None = None
+        self.bursts = 0
 
     # --- what the rules share ----------------------------------------------------------------------
 
@@ -60,9 +66,14 @@ class LimitSteps(ControlSteps):
         held = sum(batch.held for batch in self.batches.values())
         if (self.most is not None and held >= self.most) or not self.may_go(""):
             return waiting
-        lanes = {lane.decode() for lane in self.raw.zrange(KEYS.held, 0, -1)}
+        # Whoever's time had come has been called: such a lane is let go, or held anew.
+        lanes = {lane.decode() for lane in self.raw.zrangebyscore(KEYS.held, f"({self.now_ms()}", "+inf")}
         assert all(lane.endswith("/k") for lane in lanes), "a key without a rate is held"
         return {local for local in waiting if self.jobs[local].token.rpartition(":")[0] in lanes}
+
+    def now_ms(self) -> int:
+        seconds, micros = self.raw.time()
+        return int(seconds) * 1000 + int(micros) // 1000
 
     def may_go(self, _key: str) -> bool:
         return all(self.bucket(name).can(1) for name in self.in_force(_key))
@@ -81,6 +92,40 @@ class LimitSteps(ControlSteps):
             self.limit_rate(name, on=True)
         self.claim_on("w1", sizes)
 
+    @initialize(name=st.sampled_from(RATES), sizes=BURST_SIZES)
+    def a_burst_at_first(self, name: str, sizes: tuple[int, ...]) -> None:
+        self.one_limit_meets_a_burst(name, sizes)
+
+    @precondition(lambda self: self.bursts < MOST_BURSTS and not (self.paused or self.draining))
+    @rule(name=st.sampled_from(RATES), sizes=BURST_SIZES)
+    def a_burst(self, name: str, sizes: tuple[int, ...]) -> None:
+        self.one_limit_meets_a_burst(name, sizes)
+
+    def one_limit_meets_a_burst(self, name: str, sizes: tuple[int, ...]) -> None:
+        """Nothing but this limit decides how much leaves; whoever was held and is called has to wait."""
+        self.bursts += 1
+        self.limit_batches_at_a_time(None)
+        for other in sorted(self.rates):
+            self.limit_rate(other, on=False)
+        self.limit_rate(name, on=True)
+        if name in self.tokens:
+            self._let_pass(name, MOST_TOKENS)
+        self._burst("high", 3, "5/k")
+        self._burst("low", 5, "0/k")
+        self.claim_on("w1", list(sizes))
+        self.hold_ends()
+        self._burst("plain", 2, "main")
+        self.claim_on("w2", [7, 7])
+
+    def _burst(self, what: str, size: int, home: str) -> None:
+        names = [f"{what}-{self.bursts}-{n}" for n in range(size)]
+        self._submit(names, 0, delayed=False, home=home)
+
+    def hold_ends(self) -> None:
+        """Whoever was held looks again."""
+        for lane in self.raw.zrange(KEYS.held, 0, -1):
+            self.raw.zadd(KEYS.held, {lane: 1})
+
     @rule(most=st.sampled_from([None, 1, 2, 3]))
     def limit_batches_at_a_time(self, most: int | None) -> None:
         self.connection.run(limit(KEYS, {MOST: "" if most is None else str(most)}))
@@ -96,12 +141,13 @@ class LimitSteps(ControlSteps):
     @rule(data=st.data(), tokens=st.integers(1, MOST_TOKENS))
     def time_passes(self, data: st.DataObject, tokens: int) -> None:
         """Tokens come, and whoever was held looks again."""
-        name = data.draw(st.sampled_from(sorted(self.tokens)), label="bucket")
+        self._let_pass(data.draw(st.sampled_from(sorted(self.tokens)), label="bucket"), tokens)
+
+    def _let_pass(self, name: str, tokens: int) -> None:
         self.tokens[name].wait(tokens * TOKEN_S)
         left, at_us = self.raw.get(KEYS.bucket(name)).split()
         self.raw.set(KEYS.bucket(name), b"%b %d" % (left, int(at_us) - int(tokens * TOKEN_S * 1_000_000)))
-        for lane in self.raw.zrange(KEYS.held, 0, -1):
-            self.raw.zadd(KEYS.held, {lane: 1})
+        self.hold_ends()
 
     @rule(worker=WORKERS, sizes=SIZES)
     def claim_on(self, worker: str, sizes: list[int]) -> None:
