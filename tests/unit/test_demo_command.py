@@ -65,5 +65,5 @@ def test_a_number_of_jobs_that_is_none_is_refused(
 
     shown = capsys.readouterr()
     assert shown.out == ""
-    assert "is no number of jobs" in shown.err
+    assert "is no number from 1 to 1,000,000" in shown.err
     assert wishes == []

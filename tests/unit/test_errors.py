@@ -8,6 +8,7 @@ import pickle
 
 import pytest
 
+import microbatch.common
 from microbatch.common import errors
 from microbatch.common.errors import (
     ClientClosed,
@@ -56,6 +57,10 @@ OF_A_SENTENCE = [
 
 def test_tracebacks_name_an_error_where_it_is_imported_from() -> None:
     assert {getattr(errors, name).__module__ for name in errors.__all__} == {"microbatch.common.errors"}
+
+
+def test_every_error_can_be_imported_from_the_common_package() -> None:
+    assert set(errors.__all__) <= set(microbatch.common.__all__)
 
 
 def test_every_error_that_a_constructor_of_its_own_makes_is_looked_at() -> None:

@@ -207,9 +207,7 @@ def unpack(data: bytes, limits: Limits) -> Any:
         )
     except ProtocolError:
         raise
-    except (
-        Exception
-    ) as error:  # hostile bytes raise many types: ValueError, OverflowError, RecursionError ...
+    except Exception as error:  # hostile bytes raise many types: ValueError, OverflowError, RecursionError
         raise ProtocolError(
             f"{size_bytes} bytes that are not a msgpack value: {type(error).__name__}"
         ) from error

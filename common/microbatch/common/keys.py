@@ -20,7 +20,6 @@ GROUP = "workers"
 LANES = ("main", "front", "solo")
 """The streams of a queue: new jobs; handed back or taken over; to be run alone."""
 
-
 FENCE = "fence"
 """Behind the prefix: a key that is written before a wait for replicas, and gone in a second."""
 

@@ -7,14 +7,16 @@ exit code. Deleting asks first where a person sits at the terminal.
 
 from __future__ import annotations
 
-import argparse
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from microbatch.console.exits import ExitCode, UsageError
-from microbatch.console.terminal import complain, confirmed, print_json
+from microbatch.console.options import count
+from microbatch.console.terminal import complain, confirmed, counted, print_json
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import AsyncIterator
 
     from microbatch.console.admin import Admin
@@ -61,7 +63,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("names", metavar="ID", nargs="*", help="letters: show takes one, retry and purge any")
     parser.add_argument("--all", action="store_true", help="retry or purge every letter of the queue")
     parser.add_argument(
-        "--limit", metavar="N", type=_count, default=20, help="list so many at most (default: %(default)s)"
+        "--limit",
+        metavar="N",
+        type=partial(count, most=MOST_LISTED),
+        default=20,
+        help="list so many at most (default: %(default)s)",
     )
     parser.add_argument("--yes", action="store_true", help="purge without asking")
 
@@ -154,7 +160,7 @@ async def _retry(admin: Admin, letters: DeadLetters, arguments: argparse.Namespa
         told = [{"letter": name, "reason": code.name.lower()} for name, code in refused]
         print_json({"retried": again, "refused": told})
     else:
-        print(f"{_counted(again, 'job')} will run again")
+        print(f"{counted(again, 'job')} will run again")
     gone = any(code is RedriveCode.GONE for _, code in refused) and not arguments.all
     return ExitCode.NOT_FOUND if gone else ExitCode.FAILED if refused else ExitCode.DONE
 
@@ -167,7 +173,7 @@ async def _purge(admin: Admin, letters: DeadLetters, arguments: argparse.Namespa
     else:
         ids, missing = await letters.resolve(arguments.names)
         total = len(ids)
-    if total and not arguments.yes and not confirmed(f"delete {_counted(total, 'dead letter')}?"):
+    if total and not arguments.yes and not confirmed(f"delete {counted(total, 'dead letter')}?"):
         raise UsageError("nothing was deleted", ExitCode.FAILED)
     deleted = 0
     if arguments.all:
@@ -181,7 +187,7 @@ async def _purge(admin: Admin, letters: DeadLetters, arguments: argparse.Namespa
     if arguments.json:
         print_json({"purged": deleted})
     else:
-        print(f"{_counted(deleted, 'dead letter')} deleted")
+        print(f"{counted(deleted, 'dead letter')} deleted")
     found = arguments.all or (not missing and deleted == len(ids))
     return ExitCode.DONE if found else ExitCode.NOT_FOUND
 
@@ -190,13 +196,3 @@ def _progress(done: int, total: int) -> None:
     if sys.stderr.isatty():
         end = "\n" if done >= total else ""
         print(f"\r{done:,} of {total:,}", end=end, file=sys.stderr, flush=True)
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) <= MOST_LISTED:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {MOST_LISTED:,}")
-    return int(text)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from microbatch.console.exits import ExitCode, UsageError
 from microbatch.console.job_options import add_job_options, check_words, filter_of
-from microbatch.console.terminal import complain, confirmed, print_json
+from microbatch.console.terminal import complain, confirmed, counted, print_json
 
 if TYPE_CHECKING:
     import argparse
@@ -157,9 +157,10 @@ async def _tell(
         told = [{"id": one.id, "reason": one.answer} for one in refused]
         print_json({"done": done, "counts": counts, "refused": told})
     elif arguments.action == "cancel":
-        print(f"{_counted(done)} cancelled")
+        print(f"{counted(done, 'job')} cancelled")
     else:
-        print(f"{_counted(done)} will run: {counts['redriven']:,} again, {counts['due']:,} ahead of time")
+        how = f"{counts['redriven']:,} again, {counts['due']:,} ahead of time"
+        print(f"{counted(done, 'job')} will run: {how}")
     if arguments.names and counts.get("unknown"):
         return ExitCode.NOT_FOUND
     return ExitCode.FAILED if others else ExitCode.DONE
@@ -168,7 +169,3 @@ async def _tell(
 def _progress(done: int) -> None:
     if sys.stderr.isatty():
         print(f"\r{done:,}", end="\r", file=sys.stderr, flush=True)
-
-
-def _counted(number: int) -> str:
-    return f"{number:,} job{'' if number == 1 else 's'}"

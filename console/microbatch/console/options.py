@@ -67,12 +67,12 @@ def moment(text: str) -> datetime:
         raise argparse.ArgumentTypeError(f"{text!r} is no moment such as 2030-01-31T09:00+01:00") from error
 
 
-def count(text: str) -> int:
-    """Read how many of something to show.
+def count(text: str, most: int = MOST_SHOWN) -> int:
+    """Read how many of something to show, at most `most`.
 
     Raises:
         argparse.ArgumentTypeError: It is no such number.
     """
-    if not text.isdecimal() or not 0 < int(text) <= MOST_SHOWN:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {MOST_SHOWN:,}")
+    if not text.isdecimal() or not 0 < int(text) <= most:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {most:,}")
     return int(text)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from microbatch.console.exits import ExitCode, UsageError
 from microbatch.console.options import seconds
-from microbatch.console.terminal import confirmed, print_json, table
+from microbatch.console.terminal import confirmed, counted, print_json, table
 
 if TYPE_CHECKING:
     import argparse
@@ -135,8 +135,7 @@ async def _is_empty(admin: Admin, arguments: argparse.Namespace) -> bool:
 async def _purge(admin: Admin, control: QueueControl, arguments: argparse.Namespace) -> int:
     status = await admin.queue_status(arguments.queue)
     total = status.waiting + status.scheduled
-    jobs = "job" if total == 1 else "jobs"
-    if total and not arguments.yes and not confirmed(f"cancel {total:,} {jobs} of {arguments.queue}?"):
+    if total and not arguments.yes and not confirmed(f"cancel {counted(total, 'job')} of {arguments.queue}?"):
         raise UsageError("nothing was cancelled", ExitCode.FAILED)
     cancelled = 0
     async for step in control.purge():
@@ -144,7 +143,7 @@ async def _purge(admin: Admin, control: QueueControl, arguments: argparse.Namesp
     if arguments.json:
         print_json({"queue": arguments.queue, "cancelled": cancelled})
     else:
-        print(f"{arguments.queue}: cancelled {cancelled:,} {'job' if cancelled == 1 else 'jobs'}")
+        print(f"{arguments.queue}: cancelled {counted(cancelled, 'job')}")
     return ExitCode.DONE
 
 

@@ -29,9 +29,9 @@ columns:
   SCHEDULED  jobs that wait for their time: delayed ones, and retries
   WORKERS    workers that are alive
   OLDEST     how long the oldest waiting job has waited
+  DEAD       jobs that failed for good, kept; `microbatch dead` shows them
   STATE      open; or paused (nothing leaves), draining (nothing comes in), and
              by whom; `microbatch queue resume` opens it
-  DEAD       jobs that failed for good, kept; `microbatch dead` shows them
 
 examples:
   $ microbatch status

@@ -15,7 +15,16 @@ from microbatch.console.json_values import json_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["complain", "confirmed", "encodable", "escaped", "print_json", "show_traceback", "table"]
+__all__ = [
+    "complain",
+    "confirmed",
+    "counted",
+    "encodable",
+    "escaped",
+    "print_json",
+    "show_traceback",
+    "table",
+]
 
 
 def escaped(text: str) -> str:
@@ -59,6 +68,11 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
         for row in [list(titles), *cells]
     ]
     return "\n".join(lines)
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and what there are so many of: `1 job`, `2,000 jobs`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def confirmed(question: str) -> bool:

@@ -34,7 +34,8 @@ columns of queues:
 
 states of workers: working; idle; watching (waits for a batch to fill); quiet,
 leaving (claim nothing new); stuck (only a restart helps); aside (holds
-nothing and takes no work just now); silent (no heartbeat: it may be dead)
+nothing and takes no work just now); silent (no heartbeat: it may be dead);
+lost (its jobs were taken over lately)
 
 examples:
   $ microbatch top

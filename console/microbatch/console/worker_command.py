@@ -45,6 +45,11 @@ batches were done (a deadline, a second signal, a batch that hangs), and handed
 them back
 """
 LEVELS = ("debug", "info", "warning", "error")
+_SETTINGS = (
+    *("max_batch_size", "max_wait_ms", "batching", "target_p95_ms", "max_batch_cost", "max_batch_bytes"),
+    *("concurrency", "drain_timeout_s", "monitoring_address", "log_format", "labels"),
+)
+"""Options that set a setting of the same name."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -120,20 +125,7 @@ def run(arguments: argparse.Namespace) -> int:
     from microbatch.worker import Worker, WorkerSettings
 
     settings = WorkerSettings.from_command_line(
-        connection_options(arguments)
-        | {
-            "max_batch_size": arguments.max_batch_size,
-            "max_wait_ms": arguments.max_wait_ms,
-            "batching": arguments.batching,
-            "target_p95_ms": arguments.target_p95_ms,
-            "max_batch_cost": arguments.max_batch_cost,
-            "max_batch_bytes": arguments.max_batch_bytes,
-            "concurrency": arguments.concurrency,
-            "drain_timeout_s": arguments.drain_timeout_s,
-            "monitoring_address": arguments.monitoring_address,
-            "log_format": arguments.log_format,
-            "labels": arguments.labels,
-        }
+        connection_options(arguments) | {name: getattr(arguments, name) for name in _SETTINGS}
     )
     log_to_stderr(arguments.log_level, "json" if arguments.json else settings.log_format)
     worker = Worker([load_processor(spec) for spec in arguments.processors], settings=settings)

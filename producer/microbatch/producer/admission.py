@@ -44,6 +44,7 @@ __all__ = ["Admission"]
 
 CLOCK_S = 0.001
 """Redis's clock, as it is told here, has no less."""
+
 _ACCEPTED = (SubmitCode.NEW, SubmitCode.SAME, SubmitCode.TAKEN)
 
 

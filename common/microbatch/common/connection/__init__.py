@@ -3,7 +3,7 @@
 `connection` runs calls for an event loop and `blocking` for a thread; `errand` decides for both where the
 next attempt goes, `endpoint` says how patient they are. `lines` and `blocking_lines` lend redis-py's
 connections, which `openings` and `asker` make; `primary_watch` listens for another primary, `subscription`
-mends the connection that listens to channels.
+mends the connection that listens to channels. `patience` waits for a server that is not there yet.
 
 What redis-py raises is translated in `redis_errors.py`; where things live is known by `topology/`.
 """

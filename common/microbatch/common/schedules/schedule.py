@@ -36,6 +36,7 @@ MAX_NAME = 96
 """Characters of a name: the id of a tick's job is the name, a colon and the tick."""
 
 MOST_MISSED = 1_000
+MOST_ATTEMPTS = 1_000
 HIGHEST = 100
 VERSION = 1
 _MOST_S = 315_360_000
@@ -171,7 +172,7 @@ class Schedule:
     def _options(self) -> bytes:
         words = {
             "ttl_ms": _ms("result_ttl_s", self.result_ttl_s),
-            "max_attempts": _number("max_attempts", self.max_attempts, 1, MOST_MISSED),
+            "max_attempts": _number("max_attempts", self.max_attempts, 1, MOST_ATTEMPTS),
             "priority": _number("priority", self.priority, -HIGHEST, HIGHEST),
             "batch_key": None if self.batch_key is None else _name("batch_key", self.batch_key),
         }

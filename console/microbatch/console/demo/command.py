@@ -6,12 +6,17 @@ job of both passes has exactly its own result.
 
 from __future__ import annotations
 
-import argparse
 import sys
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from microbatch.console.exits import ExitCode, UsageError
+from microbatch.console.options import count
 from microbatch.console.terminal import complain, escaped, print_json
+
+if TYPE_CHECKING:
+    import argparse
 
 __all__ = ["add_arguments", "run"]
 
@@ -21,12 +26,18 @@ docstring of Python's standard library becomes a job and ends in a full-text ind
 Then the same is done with batches of one, to compare. It takes about ten seconds and leaves nothing behind.
 """
 _PROG = "microbatch demo"
+MOST_JOBS = 1_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add this command's options."""
     parser.description = _DESCRIPTION
-    parser.add_argument("--jobs", metavar="N", type=_count, help="take N of the docstrings (default: all)")
+    parser.add_argument(
+        "--jobs",
+        metavar="N",
+        type=partial(count, most=MOST_JOBS),
+        help="take N of the docstrings (default: all)",
+    )
     parser.add_argument(
         "--search", metavar="QUERY", default="event loop", help="ask the index this (default: event loop)"
     )
@@ -69,12 +80,6 @@ def run(arguments: argparse.Namespace) -> int:
         if wish.keep is not None:
             print(f"Kept in {escaped(str(wish.keep))}: index.sqlite, summary.json")
     return ExitCode.DONE if summary.ok else ExitCode.FAILED
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of jobs")
-    return int(text)
 
 
 def _is_below(filename: str, directory: Path) -> bool:

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from microbatch.console.doctor.finding import Severity
-from microbatch.console.terminal import escaped
+from microbatch.console.terminal import counted, escaped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -48,9 +48,5 @@ def as_lines(findings: Sequence[Finding]) -> list[str]:
         if finding.remedy:
             lines.append(f"{'':5}  {'':{width}}  -> {escaped(finding.remedy)}")
     counts = Counter(finding.severity for finding in findings)
-    lines.append(f"{_count(counts[Severity.ERROR], 'error')}, {_count(counts[Severity.WARN], 'warning')}")
+    lines.append(f"{counted(counts[Severity.ERROR], 'error')}, {counted(counts[Severity.WARN], 'warning')}")
     return lines
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
