@@ -149,7 +149,8 @@ class Bench:
         max_bytes: int = 1 << 24,
         hold: Hold | None = None,
         terms: BatchTerms | None = None,
-        spare: bool = False,
+        spare: str = "",
+        offers: bool = False,
     ) -> ClaimReply:
         return await self.run(
             claim(
@@ -159,7 +160,8 @@ class Bench:
                 max_batch_size=size,
                 max_wait_ms=wait_ms,
                 max_batch_bytes=max_bytes,
-                is_spare=spare,
+                spare=spare,
+                offers=offers,
                 hold=hold,
                 terms=terms or BatchTerms(),
             )
@@ -182,13 +184,13 @@ class Bench:
         ttl_ms: int = TTL_MS,
         close: bool = True,
         size: int | None = None,
+        offer: tuple[str, str] | None = None,
     ) -> list[SettleCode] | None:
         """Settle jobs of a batch; `size`: how many it had, where some were settled before."""
         facts = BatchFacts(worker, batch, "wait", size or len(entries), await self.now_ms())
         outcomes = [Outcome(entry, "succeeded" if succeeded else "failed", value) for entry in entries]
-        return await self.run(
-            settle(self.keys, facts, outcomes, ttl_ms=ttl_ms, dead_max_length=DEAD_MAX_LENGTH, close=close)
-        )
+        limits = {"ttl_ms": ttl_ms, "dead_max_length": DEAD_MAX_LENGTH}
+        return await self.run(settle(self.keys, facts, outcomes, **limits, close=close, offer=offer))
 
     async def release(self, batch: str, worker: str = "w1", *, ran: bool = False, **to: Any) -> Released:
         return await self.run(release(self.keys, worker, batch, ran=ran, **to))

@@ -165,7 +165,7 @@ async def test_a_claim_that_takes_all_wakes_nobody(bench: Bench) -> None:
 
 async def test_who_takes_the_last_jobs_and_has_a_slot_to_spare_is_idle_by_the_same_call(bench: Bench) -> None:
     await bench.submit("a", "b")
-    reply = await bench.claim("b1", spare=True)
+    reply = await bench.claim("b1", spare="spare")
     assert isinstance(reply, Claimed)
     assert (len(reply.entries), reply.is_last) == (2, True)
     assert await bench.idle() == ["w1"]
@@ -193,7 +193,7 @@ async def test_who_leaves_something_claims_again_before_it_is_idle(bench: Bench,
         await bench.take("b0", "w2")
         await bench.submit("b")
         await bench.release("b0", "w2")
-    reply = await bench.claim("b1", size=1, spare=True)
+    reply = await bench.claim("b1", size=1, spare="spare")
     assert isinstance(reply, Claimed)
     assert not reply.is_last
     assert await bench.idle() == []
@@ -201,9 +201,9 @@ async def test_who_leaves_something_claims_again_before_it_is_idle(bench: Bench,
 
 async def test_a_repeated_claim_does_not_say_that_it_was_the_last(bench: Bench) -> None:
     await bench.submit("a")
-    first = await bench.claim("b1", spare=True)
+    first = await bench.claim("b1", spare="spare")
     await bench.submit("b")
-    again = await bench.claim("b1", spare=True)
+    again = await bench.claim("b1", spare="spare")
     assert isinstance(first, Claimed)
     assert isinstance(again, Claimed)
     assert ([entry.local for entry in again.entries], first.is_last, again.is_last) == (["a"], True, False)

@@ -138,6 +138,7 @@ def test_the_scripts_build_the_same_keys_as_the_python_side() -> None:
             keys.ready(""),
             keys.bucket(""),
             keys.batches(""),
+            keys.offer(""),
             keys.orders(""),
             keys.acks(""),
             keys.wake_channel(""),

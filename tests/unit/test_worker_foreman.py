@@ -41,7 +41,9 @@ class Site:
         return SimpleNamespace(
             settings=settings,
             ledger=SimpleNamespace(slots=settings.concurrency, running=1, batch_ids=lambda: ["b1"]),
-            claimer=SimpleNamespace(is_quiet=False, state="", limits=BatchLimits(8, None)),
+            claimer=SimpleNamespace(
+                is_quiet=False, state="", form=SimpleNamespace(limits=BatchLimits(8, None))
+            ),
             bell=Bell(),
             resize=self.resized.append,
             runner=SimpleNamespace(sidelines=list),

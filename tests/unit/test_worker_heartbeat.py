@@ -56,8 +56,12 @@ def an_agent(queue: str, *batches: str, begun: tuple[str, ...] = (), unseen: tup
     return SimpleNamespace(
         keys=QueueKeys(queue),
         settings=SimpleNamespace(queue=queue, result_ttl_s=60.0),
-        ledger=SimpleNamespace(batch_ids=lambda: list(batches), is_unseen=unseen.__contains__),
-        claimer=SimpleNamespace(is_idle=True, heed=lambda _limits: None),
+        ledger=SimpleNamespace(
+            batch_ids=lambda: list(batches),
+            ids_to_release=lambda: list(batches),
+            is_unseen=unseen.__contains__,
+        ),
+        claimer=SimpleNamespace(is_idle=True, form=SimpleNamespace(heed=lambda _limits: None)),
         runner=SimpleNamespace(due_s=list, blocks_loop=True),
         bell=Bell(),
         ground=lambda: None,

@@ -47,6 +47,10 @@ class QueueKeys:
         """The batches that a worker holds."""
         return f"{self.prefix}batches:{worker}"
 
+    def offer(self, worker: str) -> str:
+        """The ids under which a submit may claim for an idle worker."""
+        return f"{self.prefix}offer:{worker}"
+
     def orders(self, worker: str) -> str:
         """What operators ordered a worker to do."""
         return f"{self.prefix}orders:{worker}"

@@ -2,7 +2,8 @@
 
 Rule: it claims only for a free slot (no prefetch), it never waits on the server (the wait is a local timer
 plus the bell), and the same batch id is claimed again until a reply has come, so that no claim is ever lost.
-It is in the queue's `idle` set only while it has a free slot and is not quiet.
+It is in the queue's `idle` set only while it has a free slot and is not quiet. There it offers the ids of its
+next batches, one for each free slot: a submit may claim under them for it, and `heard` begins what that took.
 """
 
 from __future__ import annotations
@@ -14,25 +15,22 @@ from typing import TYPE_CHECKING
 
 from microbatch.common.connection import Connection, backoff_s
 from microbatch.common.connection.patience import is_out_of_reach
-from microbatch.common.errors import MicrobatchError
-from microbatch.common.identifiers import new_batch_id
+from microbatch.common.errors import MicrobatchError, ProtocolError
 from microbatch.common.keys import QueueKeys
-from microbatch.common.limits import NO_LIMITS
-from microbatch.common.scripts import Call, Claimed, ClaimReply, Hold, Idle, Watch, claim, step_aside
+from microbatch.common.scripts import Claimed, Idle, Watch, read_handed, step_aside
+from microbatch.worker.claim_form import ClaimForm
 from microbatch.worker.observer import NO_OBSERVER
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from microbatch.common.limits import BatchLimits
     from microbatch.worker.bell import Bell
     from microbatch.worker.ledger import Ledger
     from microbatch.worker.pacing import Pacing
 
-__all__ = ["MAX_BATCH_BYTES", "Claimer"]
+__all__ = ["Claimer"]
 
 log = logging.getLogger("microbatch.worker")
-MAX_BATCH_BYTES = 16 << 20
 NEWER_PAUSE_S = 1.0
 REFUSED_PAUSE_S = 1.0
 IDLE = Idle()
@@ -53,7 +51,6 @@ class Claimer:
     ) -> None:
         self.bell = bell
         self.is_idle = False
-        self.limits = NO_LIMITS
         self.observer = NO_OBSERVER
         self.asking_since_s: float | None = None  # since when a claim is on its way, on the monotonic clock
         self.has_ended = False
@@ -63,11 +60,14 @@ class Claimer:
         self._keys = QueueKeys(pacing.queue)
         self._ledger = ledger
         self._on_batch = on_batch
+        self.form = ClaimForm(self._keys, worker_id, pacing, ledger)
         self.is_quiet = False  # set from any thread; then the bell has to be rung, on the loop
         self._leaving = False
         self._aside = False
         self._is_listed = False  # whether Redis may still think that we are idle, or watch
-        self._batch_id = new_batch_id()
+        self._offer = ledger.offer
+        self._gives_way = False
+        self._overtaken: Claimed | None = None  # handed over while a claim under the same id is on its way
         self._failures = 0
 
     def quiet(self) -> None:
@@ -95,11 +95,40 @@ class Claimer:
         """`leaving`, `quiet`, or empty: it takes work."""
         return "leaving" if self._leaving else "quiet" if self.is_quiet else ""
 
-    def heed(self, limits: BatchLimits) -> None:
-        """Form batches as an operator says from the next claim on; from any thread of this process."""
-        if limits != self.limits:
-            log.info("queue %s: the limits of its batches changed: %s", self._keys.queue, _said(limits))
-            self.limits = limits
+    def stop_offering(self) -> None:
+        """Let no submit claim for this worker any more, once what was offered is known to be unused."""
+        self.form.may_offer = False
+        self.bell.ring()
+
+    def heard(self, message: bytes) -> None:
+        """Begin a batch that a submit claimed for this worker, unless it is known by now."""
+        try:
+            batch_id, claimed = read_handed(message, self.form.size)
+        except ProtocolError as error:
+            log.warning("queue %s: %s", self._keys.queue, error)
+            self.bell.ring()
+            return
+        if not self._offer.withdraw(batch_id):
+            return  # the claim under its id was answered first; or nobody here knows that id
+        if batch_id == self._ledger.claiming:
+            self._overtaken = claimed
+        self._begin(batch_id, claimed)
+        self._gives_way = True
+        if not self._offer.ids:
+            self.is_idle = self._is_listed = False
+            if self._ledger.has_free_slot:
+                self.bell.ring()
+
+    def next_offer(self) -> tuple[str, str] | None:
+        """One more id for whom this worker is idle: the end of a batch makes up for the one that it used."""
+        if self.is_idle and self._offer.is_made and len(self._offer.ids) == 1 and self._ledger.has_free_slot:
+            return self._offer.extend()
+        return None
+
+    def landed(self) -> None:
+        """A batch has ended: whoever is idle has one more slot to offer."""
+        if self.is_idle and self._offer.is_made and len(self._offer.ids) < min(2, self._ledger.free_slots):
+            self.bell.ring()
 
     async def run(self) -> None:
         """Claim until `leave`."""
@@ -120,11 +149,14 @@ class Claimer:
                 # A bug of ours, such as a reply that cannot be read. A loop that ended here would leave a
                 # worker that looks alive and takes nothing. The heartbeat hands the old batch back.
                 log.exception("queue %s: the claim loop broke", self._keys.queue)
-                self._batch_id = new_batch_id()
                 self._ledger.abandon()
+                self._offer.use_up(self._offer.next_id)
                 await self._fail(error)
 
     async def _turn(self) -> None:
+        if self._gives_way:
+            await self._give_way()
+            return  # we may have been told to leave meanwhile: the bell must not be silenced before we look
         if self.is_quiet:
             await self._stand_aside()
             return
@@ -136,32 +168,61 @@ class Claimer:
             return
         self._aside = False
         self.bell.silence()
-        batch_id = self._batch_id
+        batch_id, self._overtaken = self._offer.next_id, None
         self._ledger.expect(batch_id)
         self.asking_since_s = time.monotonic()
-        reply = await self._connection.run(self._claim(batch_id))
+        reply = await self._connection.run(self.form.filled())
         self.asking_since_s = None
         self._failures = 0
         if isinstance(reply, Claimed):
-            self._is_listed = reply.is_last
-            self._batch_id = new_batch_id()
-            is_one_more = self._ledger.has_parked and any(entry.newer for entry in reply.entries)
-            self._pacing.claimed(batch_id, reply)
-            self._on_batch(batch_id, reply)
-            if reply.is_last:
-                await self._sleep(IDLE)
+            await self._take(batch_id, reply)
+            return
+        self._ledger.expect(None)
+        if not self._offer.is_made:
+            self._offer.withdraw(batch_id)
+            if self._offer.ids:  # from an earlier claim: look whether it was taken
+                self._offer.use_up(batch_id)
                 return
-            if reply.reason != "size":
-                for _ in range(HEAD_START):  # what the batch can do at once goes before the next claim
-                    await asyncio.sleep(0)
-            if is_one_more:  # many for newer workers: what is held for them must not grow
-                await asyncio.sleep(NEWER_PAUSE_S)
+        elif not self._offer.ids:  # all of it was taken before we heard that it stands
             return
         self._is_listed = True
-        self._ledger.expect(None)
         if isinstance(reply, Idle):
             self._pacing.idle()
         await self._sleep(reply)
+
+    async def _take(self, batch_id: str, reply: Claimed) -> None:
+        """Begin what a claim took."""
+        self._is_listed = reply.is_last
+        handed = {entry.token for entry in self._overtaken.entries} if self._overtaken else set()
+        if handed:
+            self._ledger.expect(None)
+            if handed.issuperset(entry.token for entry in reply.entries):
+                return  # begun already
+            await self._ledger.gone(
+                batch_id
+            )  # it was over when the claim arrived, which took more under its id
+            self._on_batch(batch_id, reply)
+            return
+        is_one_more = self._ledger.has_parked and any(entry.newer for entry in reply.entries)
+        self._begin(batch_id, reply)
+        if reply.is_last:
+            await self._sleep(IDLE)
+            return
+        if reply.reason != "size":
+            await self._give_way()
+        if is_one_more:  # many for newer workers: what is held for them must not grow
+            await asyncio.sleep(NEWER_PAUSE_S)
+
+    def _begin(self, batch_id: str, claimed: Claimed) -> None:
+        self._offer.use_up(batch_id)
+        self._pacing.claimed(batch_id, claimed)
+        self._on_batch(batch_id, claimed)
+
+    async def _give_way(self) -> None:
+        """Let what a batch can do at once go before the next claim."""
+        self._gives_way = False
+        for _ in range(HEAD_START):
+            await asyncio.sleep(0)
 
     async def _fail(self, error: Exception) -> None:
         self.asking_since_s = None
@@ -177,22 +238,6 @@ class Claimer:
             await self._connection.run(step_aside(self._keys, self._worker_id, leaving=leaving))
         except MicrobatchError as error:
             log.warning("queue %s: stepping aside failed: %s", self._keys.queue, error)
-
-    def _claim(self, batch_id: str) -> Call[ClaimReply]:
-        terms = self._pacing.terms()
-        adaptive = self._pacing.most is not None  # then declared values are limits, and so are an operator's
-        size, wait_ms = self.limits.applied(terms.max_batch_size, terms.max_wait_ms, capping=adaptive)
-        return claim(
-            self._keys,
-            self._worker_id,
-            batch_id,
-            max_batch_size=size,
-            max_wait_ms=wait_ms,
-            max_batch_bytes=MAX_BATCH_BYTES,
-            is_spare=self._ledger.free_slots > 1 and not self._ledger.has_parked,
-            terms=terms.batch,
-            hold=terms.hold and Hold(min(terms.hold.fill, size), terms.hold.hold_ms),
-        )
 
     async def _sleep(self, reply: Watch | Idle) -> None:
         if isinstance(reply, Watch):
@@ -220,12 +265,3 @@ class Claimer:
         self.bell.silence()
         if self.is_quiet and not self._leaving:
             await self.bell.wait()
-
-
-def _said(limits: BatchLimits) -> str:
-    said = [
-        f"{name}={value:g}"
-        for name, value in (("max_batch_size", limits.max_batch_size), ("max_wait_ms", limits.max_wait_ms))
-        if value is not None
-    ]
-    return f"an operator says {' '.join(said)}" if said else "the worker's own limits hold again"

@@ -170,7 +170,7 @@ class Foreman:
     def _set(self, agent: QueueAgent, _order: Order) -> dict[str, Any]:
         """The limits themselves came with the same heartbeat: here is said what holds now."""
         declared = agent.settings
-        size, wait_ms = agent.claimer.limits.applied(
+        size, wait_ms = agent.claimer.form.limits.applied(
             declared.max_batch_size, declared.max_wait_ms, capping=declared.batching == "adaptive"
         )
         return {"queue": declared.queue, "max_batch_size": size, "max_wait_ms": wait_ms}

@@ -191,7 +191,7 @@ class Heartbeat:
                 name,
                 agent.keys.aside(name),
             )
-        agent.claimer.heed(look.limits)
+        agent.claimer.form.heed(look.limits)
         self._obey(agent, look.orders)
         if look.work_waits and agent.claimer.is_idle:
             self._post(agent.bell.ring)

@@ -1,17 +1,19 @@
 """The batches that one queue holds in this process: the one record of what must be settled or handed back.
 
 Rule: a batch is entered before it is claimed (its id is chosen here, so a claim whose reply was lost is still
-known) and struck out when it is settled or handed back. The loop writes; the heartbeat thread and the signal
-handler only read, each in one step.
+known, and so is one that a submit made for us) and struck out when it is settled or handed back. The loop
+writes; the heartbeat thread and the signal handler only read, each in one step.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
+from microbatch.worker.offer import Offer
+
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from microbatch.worker.isolation import Isolation
@@ -39,6 +41,7 @@ class Ledger:
         most: Callable[[], int] | None = None,
     ) -> None:
         self.slots = slots
+        self.offer = Offer()
         self._most = most
         self._isolation = isolation
         self._on_free_slot = on_free_slot
@@ -74,9 +77,20 @@ class Ledger:
         return self._claiming
 
     def batch_ids(self) -> list[str]:
-        """Every batch that Redis may hold for us; safe to call from any thread."""
+        """The batches that run, and the one that we claim; safe to call from any thread."""
         claiming = self._claiming
         return [*list(self._running), *([claiming] if claiming else [])]
+
+    def ids_to_release(self) -> list[str]:
+        """Every batch that Redis may hold for us, known or not; safe to call from any thread."""
+        return list(dict.fromkeys((*self.batch_ids(), *self.offer.ids)))
+
+    def close(self) -> list[str]:
+        """Expect no batch any more; returns the ids of those that we may have without knowing."""
+        unheard = [each for each in self.ids_to_release() if each not in self._running]
+        self._claiming = None
+        self.offer.withdraw_all()
+        return unheard
 
     def expect(self, batch_id: str | None) -> None:
         """A claim under this id is about to be sent; None: its reply said that there is no batch."""
@@ -86,6 +100,7 @@ class Ledger:
         """The claim that is on its way is asked for no more, although nobody knows what it took."""
         if self._claiming is not None:
             self._unseen.append(self._claiming)
+            self.offer.withdraw(self._claiming)
         self._claiming = None
 
     def is_unseen(self, batch_id: str) -> bool:
@@ -95,10 +110,16 @@ class Ledger:
         """
         return batch_id in tuple(self._unseen)
 
+    def holds(self, batch_id: str) -> bool:
+        """Whether the batch is in flight here."""
+        return batch_id in self._running
+
     def enter(self, batch_id: str, task: asyncio.Task[None]) -> None:
         """The expected batch is running."""
         self._running[batch_id] = task
-        self._claiming = None
+        self.offer.withdraw(batch_id)
+        if batch_id == self._claiming:
+            self._claiming = None
 
     def park(self, batch_id: str) -> None:
         """The batch is processed, and what it has for newer workers is held a while: its slot is free."""
@@ -113,6 +134,12 @@ class Ledger:
         # Else the claim loop sleeps beside a free slot, and another tells it nothing; unless `most` moved.
         if was_full or self._most is not None:
             self._on_free_slot()
+
+    async def gone(self, batch_id: str) -> None:
+        """Return when the batch is in flight no more."""
+        while (task := self._running.get(batch_id)) is not None:
+            await asyncio.wait({task})
+            await asyncio.sleep(0)  # whoever strikes it out is called after us
 
     def tasks(self) -> dict[str, asyncio.Task[None]]:
         """The tasks of the batches in flight."""

@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 from microbatch.common.keys import QueueKeys
-from microbatch.common.scripts import CANCEL_MESSAGE, join, queue_status
+from microbatch.common.scripts import CANCEL_MESSAGE, HANDED_MESSAGE, join, queue_status
 from microbatch.worker.bell import Bell
 from microbatch.worker.claimer import Claimer
 from microbatch.worker.guard import Guard
@@ -65,6 +65,7 @@ class QueueAgent:
             parts.observer,
         )
         self._settler.seal = guard.sealed
+        self._settler.next_offer = self.claimer.next_offer
         self._pilot = Pilot(parts, post, self.runner, self._settler, guard, self.pacing)
         self.ticker = Ticker(parts.connection, self.keys, post.schedules, guard.definition)
         self._claiming: asyncio.Task[None] | None = None
@@ -85,7 +86,7 @@ class QueueAgent:
                 max_wait_ms=self.settings.max_wait_ms,
             )
         )
-        self.claimer.heed(previous.limits)
+        self.claimer.form.heed(previous.limits)
         await self._parts.register.enter(self.settings.queue)
         if previous.max_batch_size and (previous.max_batch_size, previous.max_wait_ms) != mine:
             log.warning(
@@ -120,7 +121,11 @@ class QueueAgent:
         return status.waiting == 0 and not self._is_busy()  # a whole batch may have come and gone meanwhile
 
     def _is_busy(self) -> bool:
-        return self.ledger.running > 0 or time.monotonic() <= self._settler.retries_due_s
+        return (
+            self.ledger.running > 0
+            or bool(self.ledger.offer.ids)
+            or time.monotonic() <= self._settler.retries_due_s
+        )
 
     async def stop_claiming(self) -> None:
         """Let the claim loop end; a claim that is on its way is awaited, and its batch still runs."""
@@ -132,12 +137,11 @@ class QueueAgent:
             await asyncio.wait({self._claiming})
 
     async def drain(self) -> None:
-        """Wait until every batch is settled; hand back what a claim without a reply may have taken."""
+        """Wait until every batch is settled; hand back what was claimed and never heard of."""
         while tasks := self.ledger.tasks():
             await asyncio.wait(tasks.values())
-        if self.ledger.claiming is not None:
-            await self._settler.hand_back(self._parts.worker_id, self.ledger.claiming, ran=False)
-            self.ledger.expect(None)
+        for batch_id in self.ledger.close():
+            await self._settler.hand_back(self._parts.worker_id, batch_id, ran=False)
 
     async def hand_back(self) -> int:
         """Give up what is in flight: hand it back at once; returns how many jobs went."""
@@ -157,7 +161,7 @@ class QueueAgent:
 
     async def _release_all(self) -> int:
         moved = 0
-        for batch_id in self.ledger.batch_ids():
+        for batch_id in self.ledger.ids_to_release():
             ran = self.has_begun(batch_id)
             moved += await self._settler.hand_back(self._parts.worker_id, batch_id, ran=ran)
         return moved
@@ -171,11 +175,13 @@ class QueueAgent:
         return self._pilot.has_begun(batch_id)
 
     def heard(self, message: bytes) -> None:
-        """Take note of what came on the wake channel: there may be work, or a job was cancelled under us."""
-        if not message.startswith(CANCEL_MESSAGE):
+        """Take note of the wake channel: there may be work, or here it is, or a job was cancelled."""
+        if message.startswith(HANDED_MESSAGE):
+            self.claimer.heard(message.removeprefix(HANDED_MESSAGE))
+        elif message.startswith(CANCEL_MESSAGE):
+            self._pilot.cancelled(message.removeprefix(CANCEL_MESSAGE).decode("ascii", "replace"))
+        else:
             self.bell.ring()
-            return
-        self._pilot.cancelled(message.removeprefix(CANCEL_MESSAGE).decode("ascii", "replace"))
 
     def _begin(self, batch_id: str, claimed: Claimed) -> None:
         task = asyncio.create_task(self._process(batch_id, claimed), name=f"microbatch-batch-{batch_id}")
@@ -193,6 +199,7 @@ class QueueAgent:
         self.pacing.freed()
         self._parts.observer.ended(self.settings.queue, batch_id, end)
         self.ledger.strike(batch_id)
+        self.claimer.landed()
         self._parts.retirement.batch_ended()
 
     async def _process(self, batch_id: str, claimed: Claimed) -> None:

@@ -75,7 +75,7 @@ class Rescuer:
         moved = 0
         for agent in agents:
             agent.ground()
-            for batch_id in agent.ledger.batch_ids():
+            for batch_id in agent.ledger.ids_to_release():
                 ran = agent.has_begun(batch_id)
                 moved += self._hand_back(agent, batch_id, ran=ran, timeout_s=timeout_s)
             with contextlib.suppress(MicrobatchError):  # the jobs are back: what is left is tidiness

@@ -76,6 +76,7 @@ class Settler:
         self._settings = settings
         self._ttl_ms = ttl_ms
         self.seal: Callable[[Sequence[Outcome]], Sequence[Outcome]] = lambda outcomes: outcomes
+        self.next_offer: Callable[[], tuple[str, str] | None] = lambda: None
         self.dropped = 0
         self.retries_due_s = 0.0  # when the last retry that was written here is due, by the monotonic clock
 
@@ -97,6 +98,7 @@ class Settler:
                 ttl_ms=self._ttl_ms,
                 dead_max_length=self._settings.dead_max_length,
                 close=last,
+                offer=self.next_offer() if last else None,
             )
             codes = await self._insist(call)
             self._observer.settled(self._keys.queue, facts.batch, chunk, codes)

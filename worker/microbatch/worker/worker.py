@@ -209,9 +209,9 @@ class Worker:
 
     async def wait_until_dry(self) -> None:
         """Return when nothing waits in any of the queues and nothing is in flight here."""
-        while True:
-            if all([await agent.is_dry() for agent in self._agents]):
-                return
+        for agent in self._agents:
+            agent.claimer.stop_offering()
+        while not all([await agent.is_dry() for agent in self._agents]):  # noqa: ASYNC110 - others fill it too
             await asyncio.sleep(0.1)
 
     async def stop(self, *, drain_timeout_s: float | None = None) -> int:

@@ -6,7 +6,17 @@ A wrapper builds a `Call`; a connection runs it. docs/protocol.md describes them
 from microbatch.common.scripts.acknowledge import ANSWER_KEPT_MS, acknowledge
 from microbatch.common.scripts.await_results import KEPT_MS, RecordView, await_results
 from microbatch.common.scripts.cancel import CANCEL_MESSAGE, MOST_CANCELLED, cancel, cancel_all
-from microbatch.common.scripts.claim import BatchTerms, Claimed, ClaimReply, Hold, Idle, Watch, claim
+from microbatch.common.scripts.claim import (
+    HANDED_MESSAGE,
+    BatchTerms,
+    Claimed,
+    ClaimReply,
+    Hold,
+    Idle,
+    Watch,
+    claim,
+    read_handed,
+)
 from microbatch.common.scripts.dead_letters import RawLetter, dead_letters
 from microbatch.common.scripts.fleet import Fleet, WorkerSight, fleet
 from microbatch.common.scripts.heartbeat import Look, heartbeat
@@ -48,6 +58,7 @@ __all__ = [
     "ANSWER_KEPT_MS",
     "CANCEL_MESSAGE",
     "EVERYTHING",
+    "HANDED_MESSAGE",
     "KEPT_MS",
     "LEASE_MS",
     "MOST_CANCELLED",
@@ -128,6 +139,7 @@ __all__ = [
     "purge_dead",
     "quarantine",
     "queue_status",
+    "read_handed",
     "redis_time",
     "redrive",
     "release",

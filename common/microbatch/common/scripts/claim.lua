@@ -1,8 +1,10 @@
 -- claim: take one batch for a free slot, or say how long to wait for one.
 --
 -- Keys:    the queue's prefix
--- Args:    worker, batch id, max_batch_size, max_wait_us, max_batch_bytes, spare, terms, fill, hold_us
---          spare: '1' where this worker has a further free slot, for which it would claim next; else ''
+-- Args:    worker, batch id, max_batch_size, max_wait_us, max_batch_bytes, spare, offers, terms, fill, hold_us
+--          spare: the id of its next batch where this worker has a further free slot; else ''
+--          offers: '1' where submits may claim for it while it is idle, under batch and spare: only where no batch
+--          waits or has a budget; else ''
 --          terms: '' or words name=number: starvation_ms (30000 where absent); bytes and cost, the budgets of a batch
 --          fill, hold_us (absent: max_batch_size, no end): due when as many wait, at the end, or while others idle
 -- Returns: {'batch', reason, claimed_ms, lane, plain, others, lane, plain, others ...}
@@ -20,10 +22,11 @@
 -- @include idle
 local worker, batch = ARGV[1], ARGV[2]
 local max_size, max_wait_us, max_bytes = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local is_spare, terms_said = ARGV[6] == '1', ARGV[7] or ''
-local fill, hold_us = tonumber(ARGV[8] or max_size), ARGV[9] and tonumber(ARGV[9])
+local spare, offers, terms_said = ARGV[6], ARGV[7] == '1', ARGV[8] or ''
+local fill, hold_us = tonumber(ARGV[9] or max_size), ARGV[10] and tonumber(ARGV[10])
 local batches = Q .. 'batches:' .. worker
 local LOOK_US = 1000000
+local OFFER_TTL_MS = '3600000'  -- whoever was idle for so long is woken, and offers again
 local AHEAD_US = 5000  -- what this very call promotes may get an id after its `now`
 local FIRST_READ = 16  -- then sizes are known, and a batch of large payloads stops near max_batch_bytes
 local CLEARED_LIMIT = 256  -- a call clears no more tombstoned entries than this; the next one goes on
@@ -53,6 +56,14 @@ local function wake_for_the_rest()
   if waiting_jobs() > 0 or rare and more().work_is_near() then wake(rare) end
 end
 
+-- From now on this worker can be woken, and where nothing is to wait it can be given batches under these ids.
+local function lie_down(ids)
+  redis.call('ZADD', Q .. 'idle', int(now_ms), worker)
+  if offers then
+    redis.call('SET', Q .. 'offer:' .. worker, ARGV[3] .. ' ' .. batch .. ' ' .. ids, 'PX', OFFER_TTL_MS)
+  end
+end
+
 local function close_main()
   local reason = 'wait'
   if #tokens >= max_size then
@@ -63,8 +74,8 @@ local function close_main()
   close_batch(reason)
   if not exhausted or rare then
     wake_for_the_rest()
-  elseif is_spare then
-    redis.call('ZADD', Q .. 'idle', int(now_ms), worker)
+  elseif spare ~= '' then
+    lie_down(spare)
     answer[1] = 'last'
   end
   return answer
@@ -82,7 +93,7 @@ local function go_idle()
   local soon_ms = rare and more().due_soon_ms()
   if soon_ms and (mine or not watcher) then return watch_for(soon_ms * 1000, 1) end
   if mine then redis.call('DEL', Q .. 'watcher') end
-  redis.call('ZADD', Q .. 'idle', int(now_ms), worker)
+  lie_down(spare == '' and batch or batch .. ' ' .. spare)
   return {'idle'}
 end
 
@@ -111,6 +122,7 @@ local held = redis.call('HGET', batches, batch)
 if held then return more().repeat_claim(held) end
 
 redis.call('ZREM', Q .. 'idle', worker)  -- first write: it frees, so a full server still lets work leave
+redis.call('DEL', Q .. 'offer:' .. worker)
 
 -- One look at what is rare; each command costs a cold server more than all the Lua here.
 local signs = redis.call('EXISTS', lane_key('solo'), lane_key('front'), Q .. 'tombstones', Q .. 'scheduled', Q .. 'lanes',

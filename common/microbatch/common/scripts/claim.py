@@ -7,14 +7,28 @@ from functools import partial
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from microbatch.common.errors import ProtocolError
 from microbatch.common.jobs.entry import Entry, parse_entry, parse_plain
+from microbatch.common.netstrings import read_netstrings
 from microbatch.common.scripts.script import Arg, Call, load
 
 if TYPE_CHECKING:
     from microbatch.common.keys import QueueKeys
 
-__all__ = ["BatchTerms", "ClaimReply", "Claimed", "Hold", "Idle", "Watch", "claim"]
+__all__ = [
+    "HANDED_MESSAGE",
+    "BatchTerms",
+    "ClaimReply",
+    "Claimed",
+    "Hold",
+    "Idle",
+    "Watch",
+    "claim",
+    "read_handed",
+]
 
+HANDED_MESSAGE = b"handed "
+"""What a worker's wake channel carries before a batch that a submit claimed for it."""
 
 STARVATION_S = 30.0
 
@@ -94,19 +108,39 @@ def claim(  # noqa: PLR0913 - what the script takes
     max_batch_size: int,
     max_wait_ms: float,
     max_batch_bytes: int,
-    is_spare: bool = False,
+    spare: str = "",
+    offers: bool = False,
     terms: BatchTerms = DEFAULT_TERMS,
     hold: Hold | None = None,
 ) -> Call[ClaimReply]:
-    """Take one batch for a free slot, or learn how long to wait; `is_spare`: there is one slot more."""
-    spare = "1" if is_spare else ""
-    args: list[Arg] = [worker, batch, max_batch_size, int(max_wait_ms * 1000), max_batch_bytes, spare]
+    """Take one batch for a free slot, or learn how long to wait.
+
+    `spare` is the id of the next batch where one more slot is free. With `offers`, submits may claim for the
+    worker while it is idle, under these ids: only for batches that neither wait nor have a budget.
+    """
+    wait_us = int(max_wait_ms * 1000)
+    args: list[Arg] = [worker, batch, max_batch_size, wait_us, max_batch_bytes, spare, "1" if offers else ""]
     said = terms.encoded()
     if said or hold is not None:
         args.append(said)
     if hold is not None:
         args += [hold.fill, int(hold.hold_ms * 1000)]
     return Call(load("claim"), keys.prefix, args, partial(_parse, max_batch_size))
+
+
+def read_handed(message: bytes, most: int) -> tuple[str, Claimed]:
+    """Read what comes after `HANDED_MESSAGE`: a batch's id, and the batch.
+
+    Raises:
+        ProtocolError: No script wrote it.
+    """
+    try:
+        batch, reason, claimed_ms, *jobs = read_netstrings(message)
+        rows = zip(jobs[::4], jobs[1::4], jobs[2::4], jobs[3::4], strict=True)
+        entries = [parse_plain("main", *row) for row in rows]
+        return batch.decode("ascii"), Claimed(reason.decode("ascii"), int(claimed_ms), entries, most)
+    except ValueError as error:
+        raise ProtocolError("a message that should hand a batch over holds something else") from error
 
 
 def _parse(most: int, reply: Any) -> ClaimReply:

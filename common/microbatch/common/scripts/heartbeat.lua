@@ -50,18 +50,19 @@ if idle == '1' and not watching then redis.call('ZADD', Q .. 'idle', int(now_ms)
 
 local running = {}
 for i = 7, #ARGV do running[ARGV[i]] = true end
-local orphans = {}
+local orphans, is_unheard = {}, false
 for _, batch in ipairs(redis.call('HKEYS', Q .. 'batches:' .. worker)) do
   if not running[batch] then
     local claimed_ms = redis.call('HGET', Q .. 'batches:' .. worker, batch):match('^%d+')
-    if tonumber(claimed_ms) < now_ms - stale_ms then orphans[#orphans + 1] = batch end
+    if tonumber(claimed_ms) < now_ms - stale_ms then orphans[#orphans + 1] = batch else is_unheard = true end
   end
 end
 
 local dead = redis.call('ZRANGEBYSCORE', Q .. 'workers', '-inf', '(' .. int(now_ms - limit_ms),
   'LIMIT', 0, DEAD_PER_LOOK)
--- Work that somebody watches, or is being woken for, is in good hands.
-local waits = not watcher and work_is_near() and 1 or 0
+-- Work that somebody watches, or is being woken for, is in good hands. What this worker was handed and has not heard of
+-- is answered to its next claim.
+local waits = (is_unheard or not watcher and work_is_near()) and 1 or 0
 local oldest = redis.call('ZRANGEBYSCORE', Q .. 'workers', int(now_ms - limit_ms), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
 local next_dead_ms = oldest[1] ~= worker and tonumber(oldest[2]) - (now_ms - limit_ms) or -1
 local schedule = redis.pcall('ZRANGE', Q .. 'schedules', 0, 0, 'WITHSCORES')

@@ -16,13 +16,14 @@ local worker, batch, runs, to_lane, crashes = ARGV[1], ARGV[2], tonumber(ARGV[3]
 local batches = Q .. 'batches:' .. worker
 local CHUNK = 256
 
+redis.call('ZREM', Q .. 'idle', worker)  -- also where it holds nothing: a submit must not give it this batch now
+redis.call('DEL', Q .. 'offer:' .. worker)
 local held = redis.call('HGET', batches, batch)
 if not held then return {0, 0} end
 local claimed_ms, listed = held:match('^(%d+) %w+ (.+)$')
 local moved, left = 0, {}
 local facts = facts_of(batch, worker, held)
 local done = 0
-redis.call('ZREM', Q .. 'idle', worker)
 for token in listed:gmatch('%S+') do
   if done < CHUNK then
     local lane, entry_id = split_token(token)

@@ -3,7 +3,8 @@
 -- Keys:    the queue's prefix
 -- Args:    worker, batch id, reason, batch_size, started_ms, ttl_ms, close (1 where no other call for this batch
 --          follows: until then the batch stays listed, so that a death between two calls strands nobody),
---          dead_max_length, waited_ms (how long the batch's oldest job had waited), then groups of jobs that share these: lane, client, ending, count; in each per job:
+--          dead_max_length, waited_ms (how long the batch's oldest job had waited), next ('', or a claim's batch id and
+--          a new id: it joins what this worker offers since that claim; where that stands no more it is woken), then groups of jobs that share these: lane, client, ending, count; in each per job:
 --          local id, entry id, value
 --          ending: 'state attempt' or 'state attempt number', where state is succeeded, failed or expired and the
 --          number is the time to live of these jobs instead of the default; or state is retry and the number says
@@ -22,10 +23,10 @@
 -- @include finish
 local worker, batch, default_ttl_ms, close = ARGV[1], ARGV[2], ARGV[6], ARGV[7] == '1'
 local facts = table.concat({batch, ARGV[4], ARGV[3], ARGV[5], worker, ARGV[9]}, ' ')  -- one string for all jobs of the batch
-local dead_max_length = ARGV[8]
+local dead_max_length, next_said = ARGV[8], ARGV[10]
 local RECENT_LENGTH = '1000'
 local WRITTEN, REPLAY, FINAL, MOVED, WRONG_TYPE = 0, 1, 2, 3, 4
-local FIRST, HEAD, WIDTH, CHUNK = 9, 4, 3, 1000
+local FIRST, HEAD, WIDTH, CHUNK = 10, 4, 3, 1000
 local arguments = #ARGV
 local codes, count, lost, ids = {}, 0, 0, {}
 local kept = {}  -- by job that failed or is retried: the fields of its entry, which goes below
@@ -154,8 +155,19 @@ for lane, entry_id in held:gmatch('(%S+):(%d+%-%d+)') do
   local pending = redis.pcall('XPENDING', lane_key(lane), GROUP, entry_id, entry_id, 1, worker)
   if not pending.err and #pending > 0 then more().hand_back(lane, entry_id, held) end
 end
-if close and redis.call('HDEL', Q .. 'batches:' .. worker, batch) == 1 then
+local is_closed = close and redis.call('HDEL', Q .. 'batches:' .. worker, batch) == 1
+if is_closed then
   redis.pcall('XADD', Q .. 'recent', 'MAXLEN', '~', RECENT_LENGTH, '*', 'batch', facts)  -- what it held is no reason to fail
+end
+if next_said ~= '' then
+  local offer, since, next_id = Q .. 'offer:' .. worker, next_said:match('^(%S+) (%S+)$')
+  local stands = redis.pcall('GET', offer)
+  -- Not twice by a call that is repeated, and not to the offer of a later claim, which may name that id too.
+  if is_closed and type(stands) == 'string' and stands:match('^%d+ (%S+)') == since then
+    redis.call('SET', offer, stands .. ' ' .. next_id, 'KEEPTTL')
+  else
+    redis.pcall('PUBLISH', Q .. 'wake:' .. worker, '1')
+  end
 end
 
 local function write(i, id, entry_id, group, value)

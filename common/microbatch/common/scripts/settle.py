@@ -76,7 +76,7 @@ class BatchFacts:
     waited_ms: int = 0
 
 
-def settle(
+def settle(  # noqa: PLR0913 - what the script takes
     keys: QueueKeys,
     facts: BatchFacts,
     outcomes: Sequence[Outcome],
@@ -84,10 +84,12 @@ def settle(
     ttl_ms: int,
     dead_max_length: int,
     close: bool = True,
+    offer: tuple[str, str] | None = None,
 ) -> Call[list[SettleCode] | None]:
     """Write outcomes of a batch and acknowledge its entries; None: every one was written.
 
-    `close=False` keeps the batch listed, because another call for it follows.
+    `close=False` keeps the batch listed, because another call for it follows. `offer` is a claim and
+    an id, which joins what that claim offers.
     """
     args: list[Arg] = [
         facts.worker,
@@ -99,6 +101,7 @@ def settle(
         int(close),
         dead_max_length,
         facts.waited_ms,
+        " ".join(offer) if offer else "",
     ]
     said: tuple[str, ...] | None = None
     group: list[Arg] = []

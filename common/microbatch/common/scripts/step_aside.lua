@@ -14,6 +14,7 @@ local worker, leaving = ARGV[1], ARGV[2] == '1'
 local held = 0
 
 redis.call('ZREM', Q .. 'idle', worker)
+redis.call('DEL', Q .. 'offer:' .. worker)
 local watcher = redis.call('GET', Q .. 'watcher')
 if watcher and watcher:match('^%d+ (.+)$') == worker then redis.call('DEL', Q .. 'watcher') end
 for _, lane in ipairs({'main', 'front', 'solo'}) do

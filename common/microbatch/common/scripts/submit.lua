@@ -23,6 +23,7 @@ local is_late = ARGV[4] ~= '' and now_ms > tonumber(ARGV[4])
 local NEW, SAME, CONFLICT, FULL, WRONG_TYPE, LATE, TOO_MANY_KEYS, CLOSED = 0, 1, 2, 3, 4, 5, 7, 8
 local FIRST, WIDTH, CHUNK = 4, 4, 1000
 local main = lane_key('main')
+-- @include hand
 local accepted, codes, lane_known = 0, nil, false
 local wakes, soonest_ms, side_jobs = false, nil, 0
 local enqueued_ms = int(now_ms)
@@ -171,8 +172,8 @@ end
 
 local length, is_closed, is_heard = call('XLEN', main), false, false
 -- What is rare, so all of it is looked for at once.
-if call('EXISTS', lane_key('front'), lane_key('solo'), Q .. 'scheduled', Q .. 'lanes', Q .. 'listeners', Q .. 'gate',
-  Q .. 'limits') > 0 then
+if call('EXISTS', lane_key('front'), lane_key('solo'), Q .. 'tombstones', Q .. 'scheduled', Q .. 'lanes',
+  Q .. 'listeners', Q .. 'gate', Q .. 'limits') > 0 then
   length = length + more().waiting_elsewhere()
   is_closed = more().is_gated('draining')
   is_heard = more().is_listened()
@@ -245,7 +246,8 @@ end
 
 if is_heard then more().tell_accepted() end
 local any_full = side_jobs > 0 and more().call_full_lanes()
-if wakes then wake(any_full, side_jobs) end
+-- Where nothing is rare, so that no other lane, pause or limit has a say, an idle worker can have few jobs at once.
+if wakes then wake(any_full, side_jobs, not made and accepted <= HANDED_JOBS and hand) end
 if soonest_ms then more().wake_for(soonest_ms) end
 if not codes then return count end
 

@@ -33,7 +33,7 @@ __all__ = [
     "vectors",
 ]
 
-CONTAINERS: Final = frozenset({"XGROUP", "XINFO", "CLIENT", "SCRIPT", "CLUSTER"})
+CONTAINERS: Final = frozenset({"XGROUP", "XINFO", "CLIENT", "SCRIPT", "CLUSTER", "PUBSUB"})
 """Commands that Redis grants by subcommand."""
 
 OPTIONAL: Final = frozenset({"client|setinfo"})
@@ -48,7 +48,7 @@ TOPOLOGY: Final = {"+sentinel": ("role",), "+cluster": ("cluster|slots", "asking
 WRITES: Final = frozenset(
     {"del", "hdel", "hincrby", "hset", "hsetnx", "persist", "pexpire", "publish", "rename", "sadd", "set"}
     | {"srem", "xack", "xadd", "xdel", "xgroup|create", "xgroup|delconsumer", "xreadgroup", "xtrim"}
-    | {"zadd", "zpopmax", "zrem", "zremrangebyscore"}
+    | {"zadd", "zrem", "zremrangebyscore"}
 )
 """Commands that change something or tell somebody something."""
 
@@ -137,11 +137,12 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "time": (("TIME",),),
     "exists": (("EXISTS", "{q}lane:main"),),
     "del": (("DEL", "{q}job:n"),),
-    "get": (("GET", "{q}watcher"),),
-    "set": (("SET", "{q}watcher", "1", "PX", "1"),),
+    "get": (("GET", "{q}watcher"), ("GET", "{q}offer:n")),
+    "set": (("SET", "{q}watcher", "1", "PX", "1"), ("SET", "{q}offer:n", "1", "KEEPTTL")),
     "set:fence": (("SET", "{q}fence", "1", "PX", "1"),),
     "wait": (("WAIT", "1", "1"),),
     "pexpire": (("PEXPIRE", "{q}job:n", "1"),),
+    "pubsub|numsub": (("PUBSUB", "NUMSUB", "{q}wake:n"),),
     "pttl": (("PTTL", "{q}listeners"),),
     "persist": (("PERSIST", "{q}job:n"),),
     "hdel": (("HDEL", "{q}job:n", "f"),),
@@ -175,7 +176,6 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "zadd": (("ZADD", "{q}workers", "1", "n"),),
     "zcard": (("ZCARD", "{q}scheduled"),),
     "zcount": (("ZCOUNT", "{q}workers", "0", "1"),),
-    "zpopmax": (("ZPOPMAX", "{q}idle"),),
     "zrange": (("ZRANGE", "{q}scheduled", "0", "0"),),
     "zrangebyscore": (("ZRANGEBYSCORE", "{q}workers", "0", "1"),),
     "zrem": (("ZREM", "{q}idle", "n"),),

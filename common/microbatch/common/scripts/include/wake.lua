@@ -6,6 +6,7 @@
 -- that follows replaces or clears it. The lease bounds what a worker that died in between can cost.
 -- `aside`: how many jobs came to side lanes just now.
 -- `urgent`: there is work that is due by itself (handed back, taken over), whatever the watcher waits for.
+-- `hand`: gives the work to an idle worker and says whether it did; see there.
 local WAKE_LEASE_MS = '100'
 local IDLE_LIMIT_MS = 3000
 
@@ -19,7 +20,7 @@ local function ring(worker)
   redis.call('PUBLISH', Q .. 'wake:' .. worker, '1')
 end
 
-local function wake_one(urgent, aside)
+local function wake_one(urgent, aside, hand)
   local watcher = redis.call('GET', Q .. 'watcher')
   if watcher then
     local threshold, worker = watcher:match('^(%d+) (.+)$')
@@ -27,16 +28,18 @@ local function wake_one(urgent, aside)
     if threshold > 0 and (urgent or waiting_jobs() + (aside or 0) >= threshold) then ring(worker) end
     return
   end
-  local newest = redis.call('ZPOPMAX', Q .. 'idle')
+  local newest = redis.call('ZRANGE', Q .. 'idle', 0, 0, 'REV', 'WITHSCORES')
   if not newest[1] then return end
   if tonumber(newest[2]) < now_ms - IDLE_LIMIT_MS then
     redis.call('DEL', Q .. 'idle')  -- the newest is stale, so all are: none of them looks any more
     return
   end
+  if hand and hand(newest[1], tonumber(newest[2])) then return end
+  redis.call('ZREM', Q .. 'idle', newest[1])
   ring(newest[1])
 end
 
 -- A wake is a hint, and comes after the writes: a key that somebody broke must not make them look failed.
-local function wake(urgent, aside)
-  pcall(wake_one, urgent, aside)
+local function wake(urgent, aside, hand)
+  pcall(wake_one, urgent, aside, hand)
 end
