@@ -35,6 +35,9 @@ HARMFUL: tuple[tuple[str, ...], ...] = (
 )
 
 
+COUNTING = "pubsub|numsub"  # tells how many listen to a channel: no server asks for a right to that channel
+
+
 @pytest.fixture(scope="module", params=ENGINES)
 def server(request: pytest.FixtureRequest) -> Iterator[Guarded]:
     with guarded(request.param) as found:
@@ -79,6 +82,8 @@ def test_a_command_that_a_user_may_send_is_refused_at_every_key_and_channel_that
         for example in examples:
             words = [word.replace("{q}", "mb:{q}:") for word in example]
             if right.partition(":")[0] not in rights_of_user(user) or "mb:" not in "".join(words):
+                continue
+            if right == COUNTING:
                 continue
             foreign = [word.replace("mb:", "other:") for word in words]
             assert server.root.execute_command("ACL DRYRUN", user, *words) in {"OK", b"OK"}, words
@@ -139,7 +144,7 @@ def test_without_a_name_or_with_a_wrong_password_nobody_comes_in(server: Guarded
 
 def test_nobody_does_the_work_of_another_role(server: Guarded) -> None:
     for user, words in (
-        ("producer", ("XREADGROUP", "GROUP", "workers", "n", "STREAMS", "mb:{q}:lane:main", ">")),
+        ("producer", ("ZREMRANGEBYSCORE", "mb:{q}:idle", "-inf", "+inf")),
         ("observer", ("XTRIM", "mb:{q}:dead", "MAXLEN", "0")),
         ("observer", ("XREADGROUP", "GROUP", "workers", "n", "STREAMS", "mb:{q}:lane:main", ">")),
         ("worker", ("SMEMBERS", "mb:queues")),

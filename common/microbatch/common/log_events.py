@@ -41,6 +41,9 @@ LOG_EVENTS: Mapping[str, Event] = {
     "the service manager does not listen (NOTIFY_SOCKET): %s": _event(
         "notify_failed", "error", "It cannot be told that the worker is ready, alive or leaving."
     ),
+    "queue %s: looks by itself: %s": _event(
+        "handover_unreadable", "queue error", "Somebody wrote to the wake channel what no submit did."
+    ),
     "queue %s: the limits of its batches changed: %s": _event(
         "limits_changed", "queue limits", "An operator set them; they hold from the next claim on."
     ),

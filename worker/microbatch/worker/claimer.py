@@ -105,7 +105,7 @@ class Claimer:
         try:
             batch_id, claimed = read_handed(message, self.form.size)
         except ProtocolError as error:
-            log.warning("queue %s: %s", self._keys.queue, error)
+            log.warning("queue %s: looks by itself: %s", self._keys.queue, error)
             self.bell.ring()
             return
         if not self._offer.withdraw(batch_id):
