@@ -1,12 +1,16 @@
 """The `microbatch` command as tests run it: as a process of its own, or in this one.
 
 Rule: a process where the test is about one (signals, streams, what a worker loads, what outlives it); else
-`ran_here`, which calls the same `main` and costs no start of an interpreter.
+`ran_here`, which calls the same `main`, and `serving`, a worker in a thread: both cost no start of an
+interpreter.
 """
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import io
+import logging
 import os
 import socket
 import subprocess
@@ -14,19 +18,32 @@ import sys
 import threading
 import time
 import warnings
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import pytest
+import structlog
 
 from microbatch.console.main import main
+from microbatch.worker import Worker, WorkerSettings
 
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-__all__ = ["LIMIT_S", "MICROBATCH", "NOWHERE", "Command", "Done", "free_port", "ran", "ran_here", "until"]
+__all__ = [
+    "LIMIT_S",
+    "MICROBATCH",
+    "NOWHERE",
+    "Command",
+    "Done",
+    "free_port",
+    "ran",
+    "ran_here",
+    "serving",
+    "until",
+]
 
 MICROBATCH = Path(sys.executable).with_name("microbatch")
 LIMIT_S = 30.0
@@ -155,13 +172,16 @@ class Done(NamedTuple):
 
 
 def ran_here(*words: object, redis_url: str, here: Path, **variables: str) -> Done:
-    """A command in this process, with a folder, an environment and streams of its own."""
+    """A command in this process, with a folder, an environment, modules, a log and streams of its own."""
     out, err = io.StringIO(), io.StringIO()
     with (
         pytest.MonkeyPatch.context() as patch,
         warnings.catch_warnings(),
+        _own_log(),
+        _own_modules(here),
         redirect_stdout(out),
         redirect_stderr(err),
+        Path(os.devnull).open() as nothing,
     ):
         warnings.simplefilter("default")  # a warning is a line on stderr, as in a process
         for name in [name for name in os.environ if name.startswith("MICROBATCH_")]:
@@ -169,6 +189,50 @@ def ran_here(*words: object, redis_url: str, here: Path, **variables: str) -> Do
         for name, value in {"MICROBATCH_REDIS_URL": redis_url, **variables}.items():
             patch.setenv(name, value)
         patch.chdir(here)
-        patch.setattr(sys, "stdin", io.StringIO())
+        patch.setattr(sys, "stdin", nothing)
+        patch.setattr(gc, "freeze", lambda: None)  # this process goes on
         code = main([*map(str, words)])
     return Done(code, out.getvalue().splitlines(), err.getvalue().splitlines())
+
+
+@contextmanager
+def _own_log() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    root.handlers.clear()  # a command would close them
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(level)
+        structlog.reset_defaults()
+
+
+@contextmanager
+def _own_modules(here: Path) -> Iterator[None]:
+    """What a command imports from its folder is forgotten: the next one has another module of that name."""
+    path = sys.path[:]
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        for name, module in list(sys.modules.items()):
+            if Path(getattr(module, "__file__", None) or "/").is_relative_to(here):
+                del sys.modules[name]
+
+
+@contextmanager
+def serving(redis_url: str, *processors: Any, **settings: Any) -> Iterator[Worker]:
+    """A worker in a thread of this process, ready at once; it drains at the end of the block."""
+    worker = Worker(processors, settings=WorkerSettings(redis_url=redis_url, **settings))
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="worker-of-a-test", daemon=True)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(worker.start(), loop).result(LIMIT_S)
+        yield worker
+    finally:
+        asyncio.run_coroutine_threadsafe(worker.stop(), loop).result(LIMIT_S)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(LIMIT_S)
+        loop.close()

@@ -43,9 +43,8 @@ def test_without_redis_every_command_gives_up_after_the_connect_timeout_with_69(
     # By the environment's limit it would still ask when the test has lost its patience.
     environment = {"MICROBATCH_CONNECT_TIMEOUT_S": "3600"}
     command = (*words, "--connect-timeout-s", "0.5")
-    done = ran(*command, redis_url=NOWHERE, here=tmp_path, **environment)
-    assert done.end() == 69
-    assert done.out == []
+    done = ran_here(*command, redis_url=NOWHERE, here=tmp_path, **environment)
+    assert (done.code, done.out) == (69, [])
     (line,) = done.err
     assert line.startswith(f"microbatch {words[0]}: Redis at {NOWHERE} did not answer: ")
     assert "--redis-url" in line
@@ -98,8 +97,8 @@ def test_a_wrong_or_missing_password_is_exit_2_at_once_and_shows_no_password(
 ) -> None:
     (tmp_path / "tasks.py").write_text(TASKS)
     for url in (locked, with_password(locked, "wrong-one")):
-        done = ran(*words, "--connect-timeout-s", "3600", redis_url=url, here=tmp_path)
-        assert done.end() == 2
+        done = ran_here(*words, "--connect-timeout-s", "3600", redis_url=url, here=tmp_path)
+        assert done.code == 2
         (line,) = done.err
         assert "check user and password" in line
         assert "wrong-one" not in line
@@ -128,8 +127,8 @@ def test_a_closed_pipe_is_no_reason_to_say_anything(redis_url: str, tmp_path: Pa
 
 
 def test_a_misspelt_setting_is_one_line_and_no_failure(redis_url: str, tmp_path: Path) -> None:
-    done = ran("status", redis_url=redis_url, here=tmp_path, MICROBATCH_REDISURL="x")
-    assert done.end() == 0
+    done = ran_here("status", redis_url=redis_url, here=tmp_path, MICROBATCH_REDISURL="x")
+    assert done.code == 0
     (line,) = done.err
     assert line.startswith("microbatch status: warning: MICROBATCH_REDISURL (environment) is no setting")
 

@@ -1,38 +1,26 @@
-"""`microbatch job` on a real server, with a real worker process: what it does, prints and exits with."""
+"""`microbatch job` on a real server, with a real worker: what it does, prints and exits with."""
 
 from __future__ import annotations
 
 import io
 import json
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from tests.integration.command import LIMIT_S, Command, until
+from tests.integration.command import LIMIT_S, serving, until
 
 from microbatch.common.keys import QueueKeys
 from microbatch.producer import Client, JobCancelled, JobState
+from microbatch.worker import Batch, batch_processor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     Run = Callable[..., tuple[int, str, str]]
 
 KEYS = QueueKeys("work")
-TASKS = """
-import os, time
-from microbatch.worker import Batch, batch_processor
-
-@batch_processor(queue="work", max_batch_size=4, max_wait_ms=0, on_batch_error="fail")
-def work(batch: Batch[object]):
-    for job in batch:
-        job.log.info("seen \\x1b[2J")
-        job.progress(0.5, "half")
-    while os.path.exists("hold"):
-        time.sleep(0.01)
-    return [ValueError("bad\\x1b[2J") if job.payload == "bad" else job.payload for job in batch]
-"""
 
 
 @pytest.fixture
@@ -49,13 +37,21 @@ def client(redis_url: str) -> Iterator[Client]:
 
 
 @pytest.fixture
-def worker(redis_url: str, tmp_path: Path) -> Iterator[Command]:
-    """A worker whose processor does not end while the file `hold` is there."""
-    (tmp_path / "tasks.py").write_text(TASKS)
-    (tmp_path / "hold").touch()
-    with Command("worker", "tasks:work", redis_url=redis_url, here=tmp_path) as process:
-        process.wait_for("is ready: ")
-        yield process
+def go(redis_url: str) -> Iterator[threading.Event]:
+    """There is a worker, and no call of its processor ends before this is set."""
+    go = threading.Event()
+
+    @batch_processor(queue="work", max_batch_size=4, max_wait_ms=0, on_batch_error="fail")
+    def work(batch: Batch[Any]) -> list[Any]:
+        for job in batch:
+            job.log.info("seen \x1b[2J")
+            job.progress(0.5, "half")
+        go.wait(LIMIT_S)
+        return [ValueError("bad\x1b[2J") if job.payload == "bad" else job.payload for job in batch]
+
+    with serving(redis_url, work):
+        yield go
+        go.set()
 
 
 def rows(out: str) -> list[dict[str, Any]]:
@@ -66,7 +62,7 @@ def rows(out: str) -> list[dict[str, Any]]:
 
 
 def test_who_runs_where_since_when_and_who_waits_is_listed(
-    run: Run, client: Client, worker: Command, tmp_path: Path
+    run: Run, client: Client, go: threading.Event
 ) -> None:
     held = client.submit_many("work", range(2))  # in one call, so in one batch
     until(lambda: [job.status().state for job in held] == [JobState.RUNNING] * 2)
@@ -91,9 +87,8 @@ def test_who_runs_where_since_when_and_who_waits_is_listed(
     assert {row["worker"] for row in told} == {worker_id}
     assert all(row["started_at"] and row["batch_id"] and row["attempt"] == 1 for row in told)
     assert not [name for name in told[0] if "payload" in name and name != "payload_bytes"]
-    (tmp_path / "hold").unlink()
+    go.set()
     assert [job.result(timeout_s=LIMIT_S) for job in held] == [0, 1]
-    assert worker.process.poll() is None
 
 
 def test_a_page_says_where_the_next_one_begins(run: Run, client: Client) -> None:
@@ -124,7 +119,7 @@ def test_an_empty_list_says_so(run: Run, client: Client) -> None:
 
 
 def test_everything_about_a_job_is_shown_and_its_payload_only_on_demand(
-    run: Run, client: Client, worker: Command, tmp_path: Path
+    run: Run, client: Client, go: threading.Event
 ) -> None:
     job = client.submit("work", "bad", job_id="a", batch_key="tenant", headers={"secret": "x"})
     until(lambda: job.status().progress is not None and job.status().log_lines > 0)
@@ -141,7 +136,7 @@ def test_everything_about_a_job_is_shown_and_its_payload_only_on_demand(
     assert "\x1b" not in out
     assert '"bad"' not in out
     assert 'payload    "bad"' in run("show", "work/a", "--payload")[1]
-    (tmp_path / "hold").unlink()
+    go.set()
     until(lambda: job.status().state is JobState.FAILED)
     code, out, _ = run("show", "work", "work/a", "--payload")
     assert code == 0
@@ -156,7 +151,6 @@ def test_everything_about_a_job_is_shown_and_its_payload_only_on_demand(
     assert (told["state"], told["run"], told["letter"]["run"]) == ("failed", 2, 2)
     assert '"bad"' not in out
     assert json.loads(run("show", "work", "a", "--json", "--payload")[1])["payload"] == "bad"
-    assert worker.process.poll() is None
 
 
 def test_a_job_that_nobody_knows_is_exit_3(run: Run, client: Client) -> None:
@@ -201,24 +195,17 @@ def test_what_a_filter_finds_and_cannot_cancel_is_told_and_holds_no_other_up(
     }
 
 
-def test_named_jobs_are_cancelled_also_while_they_run(
-    run: Run, client: Client, worker: Command, tmp_path: Path
-) -> None:
+def test_named_jobs_are_cancelled_also_while_they_run(run: Run, client: Client, go: threading.Event) -> None:
     job = client.submit("work", 1, job_id="a")
     until(lambda: job.status().state is JobState.RUNNING)
     assert run("cancel", "work", "a") == (0, "1 job cancelled\n", "")
     with pytest.raises(JobCancelled):
         job.result(timeout_s=LIMIT_S)
-    (tmp_path / "hold").unlink()
+    go.set()
     assert client.call("work", 2, timeout_s=LIMIT_S) == 2
-    assert worker.process.poll() is None
 
 
-def test_what_cannot_be_cancelled_is_told_and_decides_the_exit_code(
-    run: Run, client: Client, worker: Command
-) -> None:
-    worker.process.terminate()
-    worker.end()
+def test_what_cannot_be_cancelled_is_told_and_decides_the_exit_code(run: Run, client: Client) -> None:
     client.submit("work", 1, job_id="a")
     code, out, err = run("cancel", "work", "a", "none")
     assert (code, out, err) == (3, "1 job cancelled\n", "microbatch job: work/none: no such job\n")
@@ -252,9 +239,9 @@ def test_a_filter_does_nothing_without_yes(run: Run, client: Client, monkeypatch
 
 
 def test_failed_and_scheduled_jobs_are_retried_and_others_say_why_not(
-    run: Run, client: Client, worker: Command, tmp_path: Path
+    run: Run, client: Client, go: threading.Event
 ) -> None:
-    (tmp_path / "hold").unlink()
+    go.set()
     bad = client.submit("work", "bad", job_id="bad")
     good = client.submit("work", 5, job_id="good")
     later = client.submit("work", 7, job_id="later", delay_s=500)
@@ -271,7 +258,6 @@ def test_failed_and_scheduled_jobs_are_retried_and_others_say_why_not(
     code, out, err = run("retry", "work", "--state", "dead", "--error", "ValueError", "--yes")
     assert (code, out, err) == (0, "1 job will run: 1 again, 0 ahead of time\n", "")
     until(lambda: bad.status().run == 3)
-    assert worker.process.poll() is None
 
 
 @pytest.mark.parametrize(

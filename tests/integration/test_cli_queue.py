@@ -1,4 +1,4 @@
-"""`microbatch queue` on a real server, with real worker processes: what it does, prints and exits with."""
+"""`microbatch queue` on a real server, with a real worker: what it does, prints and exits with."""
 
 from __future__ import annotations
 
@@ -6,27 +6,20 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.integration.command import LIMIT_S, Command
-from tests.integration.test_cli_basics import TASKS
+from tests.integration.command import LIMIT_S, serving, until
 
 from microbatch.producer import Client, JobCancelled, QueueDraining, QueueFull
+from microbatch.worker import batch_processor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     Run = Callable[..., tuple[int, str, str]]
 
-SLOWLY = """
-import os, time
-from microbatch.worker import batch_processor
 
-@batch_processor(queue="echo", max_batch_size=2, max_wait_ms=0)
-def sizes(values):
-    while os.path.exists("hold"):
-        time.sleep(0.01)
-    return [len(values)] * len(values)
-"""
+@batch_processor(queue="echo")
+def echo(values: list[Any]) -> list[Any]:
+    return values
 
 
 @pytest.fixture
@@ -43,11 +36,9 @@ def client(redis_url: str) -> Iterator[Client]:
 
 
 @pytest.fixture
-def worker(redis_url: str, tmp_path: Path) -> Iterator[Command]:
-    (tmp_path / "tasks.py").write_text(TASKS)
-    with Command("worker", "tasks:echo", redis_url=redis_url, here=tmp_path) as process:
-        process.wait_for("is ready: ")
-        yield process
+def worker(redis_url: str) -> Iterator[None]:
+    with serving(redis_url, echo):
+        yield
 
 
 def status(run: Run) -> dict[str, Any]:
@@ -75,7 +66,7 @@ def test_a_paused_queue_keeps_its_jobs_until_it_is_resumed(run: Run, client: Cli
 
 
 def test_a_drain_refuses_submits_and_waits_until_the_queue_is_empty(
-    run: Run, client: Client, redis_url: str, tmp_path: Path
+    run: Run, client: Client, redis_url: str
 ) -> None:
     jobs = client.submit_many("echo", range(5))
     assert run("queue", "drain", "echo", "--wait", "--timeout-s", "0.3")[0] == 4
@@ -86,8 +77,7 @@ def test_a_drain_refuses_submits_and_waits_until_the_queue_is_empty(
     code, _, err = run("submit", "echo", "1")
     assert (code, err.count("\n")) == (1, 1)
 
-    (tmp_path / "tasks.py").write_text(TASKS)
-    with Command("worker", "tasks:echo", redis_url=redis_url, here=tmp_path):
+    with serving(redis_url, echo):
         code, out, _ = run("queue", "drain", "echo", "--wait", "--timeout-s", str(LIMIT_S))
     assert code == 0
     assert out.endswith(", empty\n")
@@ -107,15 +97,18 @@ def test_a_purge_ends_every_waiting_job_and_nobody_waits_for_ever(run: Run, clie
 
 
 def test_limits_are_heeded_by_a_worker_that_runs_and_by_producers(
-    run: Run, client: Client, redis_url: str, tmp_path: Path
+    run: Run, client: Client, redis_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "tasks.py").write_text(SLOWLY)
-    with Command("worker", "tasks:sizes", redis_url=redis_url, here=tmp_path) as worker:
-        worker.wait_for("is ready: ")
+    @batch_processor(queue="echo", max_batch_size=2, max_wait_ms=0)
+    def sizes(values: list[Any]) -> list[int]:
+        return [len(values)] * len(values)
+
+    caplog.set_level("INFO", "microbatch.worker")
+    with serving(redis_url, sizes):
         code, out, _ = run("queue", "limits", "echo", "max_batch_size=3", "max_queue_length=7", "--json")
         assert code == 0
         assert json.loads(out)["limits"] == {"max_batch_size": "3", "max_queue_length": "7"}
-        worker.wait_for("an operator says max_batch_size=3")
+        until(lambda: "an operator says max_batch_size=3" in caplog.text, "the limit at the worker")
         run("queue", "pause", "echo")
         jobs = client.submit_many("echo", range(7))
         with pytest.raises(QueueFull):
@@ -126,7 +119,7 @@ def test_limits_are_heeded_by_a_worker_that_runs_and_by_producers(
         table = run("queue", "limits", "echo", "max_batch_size=", "max_queue_length=")[1]
         assert table.split() == ["LIMIT", "VALUE", "SAID", "BY", "max_batch_size", "2", "worker",
                                  "max_wait_ms", "0", "worker"]  # fmt: skip
-        worker.wait_for("own limits hold again")
+        until(lambda: "own limits hold again" in caplog.text, "its end")
 
 
 @pytest.mark.parametrize(

@@ -4,52 +4,39 @@ from __future__ import annotations
 
 import json
 import signal
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from tests.integration.command import Command, ran_here, until
+from tests.integration.command import Command, ran_here, serving, until
 
 from microbatch.common.embedded import EmbeddedServer
+from microbatch.worker import batch_processor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     Run = Callable[..., tuple[int, str, str]]
 
-TASKS = """
-import datetime
-from microbatch.worker import batch_processor
+ANSWERS: dict[Any, Any] = {
+    "fail": ValueError("no\x1b[31m\nway"),
+    "when": datetime(2030, 1, 31, tzinfo=UTC),
+    "inf": float("inf"),
+}
 
-def answer(value):
-    if value == "fail":
-        return ValueError("no\\x1b[31m\\nway")
-    if value == "when":
-        return datetime.datetime(2030, 1, 31, tzinfo=datetime.timezone.utc)
-    if value == "inf":
-        return float("inf")
-    return value
 
 @batch_processor(queue="echo", max_wait_ms=1)
-def echo(values):
-    return [answer(value) for value in values]
-"""
+def echo(values: list[Any]) -> list[Any]:
+    return [ANSWERS.get(value, value) if isinstance(value, str) else value for value in values]
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server with a worker for the queue `echo`, as processes, by the server's URL."""
-    here = tmp_path_factory.mktemp("worker")
-    (here / "tasks.py").write_text(TASKS)
-    with (
-        EmbeddedServer() as server,
-        Command("worker", "tasks:echo", redis_url=server.url, here=here) as worker,
-    ):
-        worker.wait_for("is ready")
+def served() -> Iterator[str]:
+    """A server with a worker for the queue `echo`, by the server's URL."""
+    with EmbeddedServer() as server, serving(server.url, echo):
         yield server.url
-        worker.tell(signal.SIGTERM)
-        assert worker.end() == 0
 
 
 @pytest.fixture

@@ -9,28 +9,19 @@ import pty
 import select
 import signal
 import subprocess
+import threading
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
-from tests.integration.command import LIMIT_S, MICROBATCH, Command, free_port, ran_here, until
+from tests.integration.command import LIMIT_S, MICROBATCH, free_port, ran_here, serving, until
 
 from microbatch.common.embedded import EmbeddedServer
 from microbatch.common.errors import JobFailed
 from microbatch.producer import Client
+from microbatch.worker import batch_processor
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-TASKS = """
-import os, time
-from microbatch.worker import batch_processor
-
-@batch_processor(queue="work", max_wait_ms=0, max_batch_size=4)
-def work(values):
-    while "hold" in values and not os.path.exists("go"):
-        time.sleep(0.01)
-    return [ValueError("no \\x1b[2J good") if value == "bad" else value for value in values]
-"""
 
 
 def top(here: Path, redis_url: str, *words: object) -> dict[str, Any]:
@@ -41,12 +32,15 @@ def top(here: Path, redis_url: str, *words: object) -> dict[str, Any]:
 
 
 def test_it_says_what_queues_workers_and_errors_there_are(tmp_path: Path, redis_url: str) -> None:
-    (tmp_path / "tasks.py").write_text(TASKS)
-    with (
-        Client(redis_url) as client,
-        Command("worker", "tasks:work", redis_url=redis_url, here=tmp_path) as worker,
-    ):
-        worker.wait_for("is ready: ")
+    go = threading.Event()
+
+    @batch_processor(queue="work", max_wait_ms=0, max_batch_size=4)
+    def held_up(values: list[Any]) -> list[Any]:
+        if "hold" in values:
+            go.wait(LIMIT_S)
+        return [ValueError("no \x1b[2J good") if value == "bad" else value for value in values]
+
+    with Client(redis_url) as client, serving(redis_url, held_up):
         assert client.map("work", range(8), timeout_s=LIMIT_S) == list(range(8))
         with pytest.raises(JobFailed):
             client.call("work", "bad", timeout_s=LIMIT_S)
@@ -67,7 +61,7 @@ def test_it_says_what_queues_workers_and_errors_there_are(tmp_path: Path, redis_
         (error,) = seen["errors"]
         assert (error["type"], error["message"]) == ("ValueError", "no \x1b[2J good")
 
-        (tmp_path / "go").touch()
+        go.set()
         held.result(timeout_s=LIMIT_S)
         until(lambda: top(tmp_path, redis_url)["workers"][0]["state"] == "idle", "an idle worker")
         assert [row["queue"] for row in top(tmp_path, redis_url, "other")["queues"]] == ["other"]

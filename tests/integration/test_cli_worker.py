@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import redis
-from tests.integration.command import LIMIT_S, Command, ran, until
+from tests.integration.command import LIMIT_S, Command, ran, ran_here, until
 
 from microbatch.producer import Client
 
@@ -127,7 +127,7 @@ def test_the_command_line_wins_over_the_processor_s_declaration(
 ) -> None:
     jobs = client.submit_many("sizes", range(10))
     options = ("--max-batch-size", 4, "--max-wait-ms", 10, "--concurrency", 2)
-    assert ran("worker", "tasks:sizes", *options, "--burst", redis_url=redis_url, here=here).end() == 0
+    assert ran_here("worker", "tasks:sizes", *options, "--burst", redis_url=redis_url, here=here).code == 0
     assert sorted(job.result(timeout_s=30) for job in jobs) == [2, 2, *[4] * 8]
 
 
@@ -161,8 +161,10 @@ def test_the_log_as_json_is_one_object_a_line(here: Path, redis_url: str) -> Non
 
 
 def test_the_log_level_decides_what_is_logged(here: Path, redis_url: str) -> None:
-    quiet = ran("worker", "tasks:echo", "--burst", "--log-level", "error", redis_url=redis_url, here=here)
-    assert (quiet.end(), quiet.err) == (0, [])
+    quiet = ran_here(
+        "worker", "tasks:echo", "--burst", "--log-level", "error", redis_url=redis_url, here=here
+    )
+    assert quiet == (0, [], [])
 
 
 # --- what keeps it from starting ------------------------------------------------------------
@@ -170,8 +172,8 @@ def test_the_log_level_decides_what_is_logged(here: Path, redis_url: str) -> Non
 
 def test_a_module_that_raises_shows_the_user_s_traceback_and_one_line(here: Path, redis_url: str) -> None:
     (here / "broken.py").write_text("def load():\n    raise ValueError('no such model')\n\nload()\n")
-    done = ran("worker", "broken:embed", redis_url=redis_url, here=here)
-    assert done.end() == 2
+    done = ran_here("worker", "broken:embed", redis_url=redis_url, here=here)
+    assert done.code == 2
     place = here / "broken.py"
     assert [line for line in done.err if "File " in line] == [
         f'  File "{place}", line 4, in <module>',
@@ -196,23 +198,23 @@ def test_a_module_that_raises_shows_the_user_s_traceback_and_one_line(here: Path
 def test_what_names_no_processor_is_one_line_and_exit_2(
     spec: str, complaint: str, here: Path, redis_url: str
 ) -> None:
-    done = ran("worker", spec, redis_url=redis_url, here=here)
-    assert done.end() == 2
+    done = ran_here("worker", spec, redis_url=redis_url, here=here)
+    assert done.code == 2
     (line,) = done.err
     assert complaint in line
 
 
 def test_two_processors_for_one_queue_are_one_line_and_exit_2(here: Path, redis_url: str) -> None:
-    done = ran("worker", "tasks:echo", "tasks:echo_too", redis_url=redis_url, here=here)
-    assert done.end() == 2
+    done = ran_here("worker", "tasks:echo", "tasks:echo_too", redis_url=redis_url, here=here)
+    assert done.code == 2
     (line,) = done.err
     assert "two processors for queue 'echo'" in line
 
 
 def test_a_setup_that_raises_shows_the_user_s_traceback_and_is_exit_1(here: Path, redis_url: str) -> None:
     """Not 2: a model or a database that is not there yet is worth another start."""
-    done = ran("worker", "tasks:NoModel", redis_url=redis_url, here=here)
-    assert done.end() == 1
+    done = ran_here("worker", "tasks:NoModel", redis_url=redis_url, here=here)
+    assert done.code == 1
     (frame,) = [line for line in done.err if "File " in line]
     assert frame.startswith(f'  File "{here / "tasks.py"}"')
     assert frame.endswith("in setup")
@@ -220,8 +222,8 @@ def test_a_setup_that_raises_shows_the_user_s_traceback_and_is_exit_1(here: Path
 
 
 def test_a_setup_that_exits_is_exit_1(here: Path, redis_url: str) -> None:
-    done = ran("worker", "tasks:Leaves", redis_url=redis_url, here=here)
-    assert done.end() == 1
+    done = ran_here("worker", "tasks:Leaves", redis_url=redis_url, here=here)
+    assert done.code == 1
     assert "no licence" in done.err[-1]
 
 

@@ -6,7 +6,7 @@ import json
 import signal
 from typing import TYPE_CHECKING
 
-from tests.integration.command import Command, free_port, ran, ran_here, until
+from tests.integration.command import Command, free_port, ran_here, until
 from tests.integration.monitoring import asked, check_by_promtool, names, samples
 
 from microbatch.common.embedded import EmbeddedServer
@@ -37,7 +37,7 @@ def test_it_says_what_each_queue_holds(tmp_path: Path, redis_url: str) -> None:
         client.submit_many("waiting", range(7))
         client.submit("waiting", "later", delay_s=3600)
         client.submit("broken", 1)
-        assert ran("worker", "tasks:broken", "--burst", redis_url=redis_url, here=tmp_path).end() == 0
+        assert ran_here("worker", "tasks:broken", "--burst", redis_url=redis_url, here=tmp_path).code == 0
     command, address = begin(tmp_path, redis_url)
     with command:
         seen = samples(address)
@@ -92,6 +92,6 @@ def test_a_name_that_is_no_queue_is_wrong_usage(tmp_path: Path, redis_url: str) 
 def test_an_address_that_is_taken_may_be_free_at_the_next_start(tmp_path: Path, redis_url: str) -> None:
     command, address = begin(tmp_path, redis_url)
     with command:
-        done = ran("exporter", "--monitoring-address", address, redis_url=redis_url, here=tmp_path)
-        assert done.end() == 1  # no 2: a supervisor is to try again
+        done = ran_here("exporter", "--monitoring-address", address, redis_url=redis_url, here=tmp_path)
+        assert done.code == 1  # no 2: a supervisor is to try again
         assert f"cannot listen at {address}" in done.err[-1]

@@ -7,7 +7,7 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.integration.command import LIMIT_S, Command, free_port, ran, ran_here, until
+from tests.integration.command import LIMIT_S, Command, free_port, ran_here, until
 from tests.integration.monitoring import asked, check_by_promtool, names, samples
 
 from microbatch.common.embedded import EmbeddedServer
@@ -249,6 +249,6 @@ def test_health_without_a_worker_is_a_no_and_without_an_address_wrong_usage(
 def test_an_address_that_is_taken_may_be_free_at_the_next_start(here: Path, redis_url: str) -> None:
     with begin(here, redis_url, "tasks:echo") as command:
         taken = Watched(command).address
-        done = ran("worker", "tasks:echo", "--monitoring-address", taken, redis_url=redis_url, here=here)
-        assert done.end() == 1  # no 2: a supervisor is to try again
+        done = ran_here("worker", "tasks:echo", "--monitoring-address", taken, redis_url=redis_url, here=here)
+        assert done.code == 1  # no 2: a supervisor is to try again
         assert f"cannot listen at {taken}" in done.err[-1]

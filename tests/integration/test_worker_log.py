@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from tests.integration.command import LIMIT_S, Command, ran, until
+from tests.integration.command import LIMIT_S, Command, ran, ran_here, until
 
 from microbatch.common.errors import JobError
 from microbatch.producer import Client
@@ -140,13 +140,13 @@ def test_what_a_job_carries_is_never_in_the_log(here: Path, redis_url: str) -> N
 def test_lines_for_people_where_they_are_asked_for(here: Path, redis_url: str) -> None:
     with Client(redis_url) as client:
         job = client.submit("thread", 1)
-        done = ran(
+        done = ran_here(
             *("worker", "tasks:in_a_thread", "--burst", "--log-format", "console"),
             redis_url=redis_url,
             here=here,
         )
         batch_id = job.status().batch_id
-    assert done.end() == 0
+    assert done.code == 0
     assert done.err[0].endswith("is ready: thread [microbatch.worker]")
     assert done.err[1].endswith(
         f"[info     ] in a thread [mine] queue=thread batch_id={batch_id} job_id={job.id}"
@@ -154,6 +154,6 @@ def test_lines_for_people_where_they_are_asked_for(here: Path, redis_url: str) -
 
 
 def test_a_form_that_does_not_exist_is_wrong_usage(here: Path, redis_url: str) -> None:
-    done = ran("worker", "tasks:bad", "--log-format", "xml", redis_url=redis_url, here=here)
-    assert done.end() == 2
+    done = ran_here("worker", "tasks:bad", "--log-format", "xml", redis_url=redis_url, here=here)
+    assert done.code == 2
     assert "--log-format" in done.err[0]
