@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from tests.integration.command import LIMIT_S, Command, free_port, until
+from tests.integration.command import LIMIT_S, Command, free_port, serving, until
 from tests.integration.monitoring import asked
 
 from microbatch.common.keys import QueueKeys
 from microbatch.producer import Client
+from microbatch.worker import batch_processor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,6 +47,12 @@ async def hogs(values):
     return hold(values)
 """
 KINDS = ("held", "child", "hogs")
+
+
+@batch_processor(queue="held", max_wait_ms=0, max_batch_size=1)
+def held(values: list[Any]) -> list[Any]:
+    """Does not hold anything up, in a worker of this process."""
+    return values
 
 
 @pytest.fixture
@@ -224,11 +231,14 @@ def test_a_worker_that_was_resized_runs_so_many_batches_at_a_time(
         assert client.queue_status(kind).running == 1
 
 
-def test_limits_that_are_set_by_order_hold_for_the_queue(run: Run, redis_url: str, here: Path) -> None:
-    with working(redis_url, here) as process:
+def test_limits_that_are_set_by_order_hold_for_the_queue(
+    run: Run, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "microbatch.worker")
+    with serving(redis_url, held):
         (reply,) = replies(run, "set", "max_batch_size=7", "max_wait_ms", "50", "--all")
         assert reply["value"] == {"queue": "held", "max_batch_size": 7, "max_wait_ms": 50.0}
-        process.wait_for("an operator says max_batch_size=7 max_wait_ms=50")
+        until(lambda: "an operator says max_batch_size=7 max_wait_ms=50" in caplog.text, "its limits")
         with redis.Redis.from_url(redis_url, decode_responses=True) as raw:
             assert raw.hgetall(QueueKeys("held").limits) == {"max_batch_size": "7", "max_wait_ms": "50"}
         assert replies(run, "set", "max_batch_size=", "--all")[0]["value"]["max_batch_size"] == 1
@@ -282,23 +292,20 @@ def test_a_worker_that_died_is_listed_as_lost_and_told_only_by_name(
         assert run("list")[1].count("lost") == 1
 
 
-def test_some_are_addressed_by_label_and_others_hear_nothing(run: Run, redis_url: str, here: Path) -> None:
-    with (
-        working(redis_url, here, "held", "--label", "gpu") as one,
-        working(redis_url, here, "held", "--label", "cpu") as other,
-    ):
-        (reply,) = replies(run, "log-level", "error", "--label", "gpu")
-        assert reply["worker"] == id_of(one)
-        (reply,) = replies(run, "log-level", "error", "--worker", id_of(other))
-        assert reply["value"]["before"] == "info"
+def test_some_are_addressed_by_label_and_others_hear_nothing(run: Run, redis_url: str) -> None:
+    with serving(redis_url, held, labels="gpu") as one, serving(redis_url, held, labels="cpu") as other:
+        (reply,) = replies(run, "resize", "3", "--label", "gpu")
+        assert reply["worker"] == one.id
+        (reply,) = replies(run, "resize", "4", "--worker", other.id)
+        assert reply["value"]["before"] == 1
 
 
-def test_who_is_not_there_is_named_with_a_near_one(run: Run, redis_url: str, here: Path) -> None:
-    with working(redis_url, here) as process:
-        wrong = id_of(process)[:-1] + "?"
+def test_who_is_not_there_is_named_with_a_near_one(run: Run, redis_url: str) -> None:
+    with serving(redis_url, held) as worker:
+        wrong = worker.id[:-1] + "?"
         code, out, err = run("send", "ping", "--worker", wrong)
         assert (code, out) == (3, "")
-        assert err == f"microbatch workers: no worker '{wrong}'; did you mean {id_of(process)}?\n"
+        assert err == f"microbatch workers: no worker '{wrong}'; did you mean {worker.id}?\n"
         assert run("send", "ping", "--label", "nobody")[0] == 3
         assert run("--queue", "nobody")[0] == 3
 

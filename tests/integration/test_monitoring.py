@@ -1,18 +1,20 @@
-"""Metrics and health of a real worker process, over HTTP and by `microbatch health`."""
+"""Metrics and health of a real worker, over HTTP and by `microbatch health`."""
 
 from __future__ import annotations
 
 import json
 import signal
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.integration.command import LIMIT_S, Command, free_port, ran_here, until
+from tests.integration.command import LIMIT_S, Command, free_port, ran_here, serving, until
 from tests.integration.monitoring import asked, check_by_promtool, names, samples
 
 from microbatch.common.embedded import EmbeddedServer
 from microbatch.common.errors import JobFailed
 from microbatch.producer import Client
+from microbatch.worker import Batch, Retry, batch_processor
 from microbatch.worker.metrics import WORKER_METRICS
 
 if TYPE_CHECKING:
@@ -21,17 +23,11 @@ if TYPE_CHECKING:
 
 TASKS = """
 import os, time
-from microbatch.worker import Batch, BatchProcessor, Retry, batch_processor
+from microbatch.worker import BatchProcessor, batch_processor
 
-@batch_processor(queue="echo", max_wait_ms=1, max_batch_size=10)
+@batch_processor(queue="echo")
 def echo(values):
-    if "bad" in values:
-        return [ValueError(value) if value == "bad" else value for value in values]
     return values
-
-@batch_processor(queue="again", max_wait_ms=0, max_batch_size=1, max_attempts=2, retry_backoff_s=0.001)
-def again(batch: Batch):
-    return [Retry() if job.attempt == 1 else job.attempt for job in batch]
 
 @batch_processor(queue="wedged", max_wait_ms=0)
 async def wedged(values):
@@ -48,6 +44,22 @@ class Slow(BatchProcessor):
     def process(self, batch):
         return batch.payloads
 """
+
+
+@batch_processor(queue="echo", max_wait_ms=1, max_batch_size=10)
+def echo(values: list[Any]) -> list[Any]:
+    return [ValueError(value) if value == "bad" else value for value in values]
+
+
+@batch_processor(queue="again", max_wait_ms=0, max_batch_size=1, max_attempts=2, retry_backoff_s=0.001)
+def again(batch: Batch[Any]) -> list[Any]:
+    return [Retry() if job.attempt == 1 else job.attempt for job in batch]
+
+
+@pytest.fixture
+def address() -> str:
+    """Where a worker of this process may serve its pages."""
+    return f"127.0.0.1:{free_port()}"
 
 
 @pytest.fixture
@@ -89,17 +101,16 @@ def begin(here: Path, redis_url: str, *words: object, ready: bool = True, **vari
 # --- metrics --------------------------------------------------------------------------------
 
 
-def test_a_worker_counts_what_it_does(here: Path, redis_url: str, client: Client) -> None:
-    with begin(here, redis_url, "tasks:echo", "tasks:again") as command:
-        worker = Watched(command)
+def test_a_worker_counts_what_it_does(address: str, redis_url: str, client: Client) -> None:
+    with serving(redis_url, echo, again, monitoring_address=address):
         assert client.map("echo", range(20), timeout_s=LIMIT_S) == list(range(20))
         with pytest.raises(JobFailed):
             client.call("echo", "bad", timeout_s=LIMIT_S)
         assert client.call("again", 1, timeout_s=LIMIT_S) == 2
         # A result is there a moment before its batch has ended.
         last = ("microbatch_batches_total", ("again", "succeeded", "size"))
-        until(lambda: samples(worker.address).get(last) == 1, "the end of the last batch")
-        seen = samples(worker.address)
+        until(lambda: samples(address).get(last) == 1, "the end of the last batch")
+        seen = samples(address)
 
         assert seen["microbatch_jobs_total", ("echo", "succeeded")] == 20
         assert seen["microbatch_jobs_total", ("echo", "failed")] == 1
@@ -113,25 +124,26 @@ def test_a_worker_counts_what_it_does(here: Path, redis_url: str, client: Client
         assert sum(batches) == sum(runs)
         assert seen["microbatch_retries_total", ("again",)] == 1
         assert seen["microbatch_batches_total", ("echo", "failed", "wait")] == 1
-        assert names(worker.address) == set(WORKER_METRICS)
-        check_by_promtool(worker.address)
+        assert names(address) == set(WORKER_METRICS)
+        check_by_promtool(address)
 
 
-def test_what_is_in_flight_is_a_level(here: Path, redis_url: str, client: Client) -> None:
-    (here / "held.py").write_text(
-        "import os, time\nfrom microbatch.worker import batch_processor\n"
-        "@batch_processor(queue='held', max_wait_ms=0)\n"
-        "def held(values):\n"
-        "    while not os.path.exists('go'):\n        time.sleep(0.01)\n    return values\n"
-    )
-    with begin(here, redis_url, "held:held") as command:
-        worker, level = Watched(command), ("microbatch_jobs_in_flight", ("held",))
-        assert samples(worker.address)[level] == 0
+def test_what_is_in_flight_is_a_level(address: str, redis_url: str, client: Client) -> None:
+    go = threading.Event()
+
+    @batch_processor(queue="held", max_wait_ms=0)
+    def held(values: list[Any]) -> list[Any]:
+        go.wait(LIMIT_S)
+        return values
+
+    level = ("microbatch_jobs_in_flight", ("held",))
+    with serving(redis_url, held, monitoring_address=address):
+        assert samples(address)[level] == 0
         job = client.submit("held", 1)
-        until(lambda: samples(worker.address)[level] == 1, "a job in flight")
-        (here / "go").touch()
+        until(lambda: samples(address)[level] == 1, "a job in flight")
+        go.set()
         assert job.result(timeout_s=LIMIT_S) == 1
-        until(lambda: samples(worker.address)[level] == 0, "the end of the flight")
+        until(lambda: samples(address)[level] == 0, "the end of the flight")
 
 
 def test_jobs_of_a_worker_that_died_are_counted_by_the_one_that_takes_them(
@@ -151,15 +163,14 @@ def test_jobs_of_a_worker_that_died_are_counted_by_the_one_that_takes_them(
             assert job.result(timeout_s=LIMIT_S) == 1
 
 
-def test_the_format_is_the_one_that_was_asked_for(here: Path, redis_url: str) -> None:
-    with begin(here, redis_url, "tasks:echo") as command:
-        worker = Watched(command)
-        openmetrics = asked(worker.address, "/metrics", accept="application/openmetrics-text; version=1.0.0")
+def test_the_format_is_the_one_that_was_asked_for(address: str, redis_url: str) -> None:
+    with serving(redis_url, echo, monitoring_address=address):
+        openmetrics = asked(address, "/metrics", accept="application/openmetrics-text; version=1.0.0")
         assert openmetrics.content_type.startswith("application/openmetrics-text")
         assert openmetrics.text.endswith("# EOF\n")
-        assert asked(worker.address, "/metrics", accept="*/*").content_type.startswith("text/plain")
-        assert asked(worker.address, "/livez", method="HEAD") == (200, "text/plain; charset=utf-8", "")
-        assert asked(worker.address, "/secrets").status == 404
+        assert asked(address, "/metrics", accept="*/*").content_type.startswith("text/plain")
+        assert asked(address, "/livez", method="HEAD") == (200, "text/plain; charset=utf-8", "")
+        assert asked(address, "/secrets").status == 404
 
 
 # --- health ---------------------------------------------------------------------------------

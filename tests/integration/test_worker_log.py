@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
-from tests.integration.command import LIMIT_S, Command, ran, ran_here, until
+from tests.integration.command import LIMIT_S, Command, Done, ran_here, until
 
 from microbatch.common.errors import JobError
 from microbatch.producer import Client
@@ -62,7 +62,7 @@ def here(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def records(command: Command) -> list[dict[str, Any]]:
+def records(command: Command | Done) -> list[dict[str, Any]]:
     return [json.loads(line) for line in command.err]
 
 
@@ -70,10 +70,10 @@ def test_a_processor_s_own_lines_say_for_which_batch_and_job(here: Path, redis_u
     with Client(redis_url) as client:
         single = client.submit("thread", 1)
         pair = client.submit_many("loop", [1, 2])
-        done = ran(
+        done = ran_here(
             "worker", "tasks:in_a_thread", "tasks:on_the_loop", "--burst", redis_url=redis_url, here=here
         )
-        assert done.end() == 0
+        assert done.code == 0
         batch_of = {job.id: job.status().batch_id for job in (single, *pair)}
     lines = records(done)
     (ready,) = [line for line in lines if line.get("event") == "worker_ready"]
