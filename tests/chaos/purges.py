@@ -2,7 +2,8 @@
 
 Rule: a purge cancels whatever waits, or is scheduled, when it begins, and nothing else. So a job that it
 cancelled had no run that was going on, and a job that waited from before it until after it was spared
-wrongly. Times are Redis's own, but for those of orders and beginnings, which lie around them.
+wrongly. Jobs of ticks wait from their time on, not from when they were put ahead. Times are Redis's own, but
+for those of orders and beginnings, which lie around them.
 """
 
 from __future__ import annotations
@@ -57,8 +58,9 @@ def purge_faults(
     events: Iterable[Event],
     cancellable: Collection[str] = (),
     failovers: Sequence[Window] = (),
+    ticks_s: Mapping[str, float] | None = None,
 ) -> list[str]:
-    """What was purged although it ran, and what was spared although it waited.
+    """What was purged although it ran or did not wait yet, and what was spared although it waited.
 
     Args:
         orders: All that operators asked for.
@@ -66,10 +68,17 @@ def purge_faults(
         events: All that was seen.
         cancellable: Jobs that others may have cancelled: these may, while they run.
         failovers: A claim of one of these windows may have been undone, so that its job waited again.
+        ticks_s: The time of each job that is one of a tick.
     """
+    ticks_s = ticks_s or {}
     orders, events = list(orders), list(events)
     victims = purged(orders, records, (), failovers) - set(cancellable)
-    return [*_while_they_ran(victims, records, events, failovers), *_spared(orders, records, failovers)]
+    early = sorted(job for job in victims if records[job].ended_s < ticks_s.get(job, 0.0) - ROUNDING_S)
+    return [
+        *(f"{job} was purged before its tick" for job in early),
+        *_while_they_ran(victims, records, events, failovers),
+        *_spared(orders, records, failovers, ticks_s),
+    ]
 
 
 def _while_they_ran(
@@ -93,7 +102,10 @@ def _while_they_ran(
 
 
 def _spared(
-    orders: Sequence[Order], records: Mapping[str, Record], failovers: Sequence[Window]
+    orders: Sequence[Order],
+    records: Mapping[str, Record],
+    failovers: Sequence[Window],
+    ticks_s: Mapping[str, float],
 ) -> Iterator[str]:
     sure = [each for each in orders if each.is_sure and not any(map(each.is_near, failovers))]
     purges = _by_queue(sure)
@@ -101,7 +113,8 @@ def _spared(
         if record.past or any(move.event != "promoted" for move in record.moves):
             continue  # it may have been between two runs
         for each in purges[_queue(job)]:
-            waited = record.accepted_s < each.asked_s - ROUNDING_S
+            since_s = max(record.accepted_s, ticks_s.get(job, 0.0))
+            waited = since_s < each.asked_s - ROUNDING_S
             if waited and record.claimed_s > each.until_s + ROUNDING_S:
                 yield f"{job} waited while {_queue(job)} was purged, and ran all the same"
                 break

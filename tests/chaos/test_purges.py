@@ -85,6 +85,14 @@ def test_whatever_may_not_have_waited_may_be_spared(record: Record) -> None:
     assert purge_faults([TOLD], {"q/a": record}, []) == []
 
 
+def test_the_job_of_a_tick_waits_from_its_time_on() -> None:
+    ticks_s = {"q/a": 10.5}
+    assert purge_faults([TOLD], {"q/a": DONE}, [], ticks_s=ticks_s) == []
+    assert len(purge_faults([TOLD], {"q/a": DONE}, [], ticks_s={"q/a": 9.5})) == 1
+    (found,) = purge_faults([TOLD], {"q/a": replace(CANCELLED, ended_s=10.2)}, [], ticks_s=ticks_s)
+    assert found == "q/a was purged before its tick"
+
+
 def test_a_purge_of_which_nobody_knows_whether_it_took_place_may_spare_anything() -> None:
     assert purge_faults([UNTOLD], {"q/a": DONE}, []) == []
     assert purge_faults([TOLD], {"q/a": DONE}, [], failovers=[Window(10.9, 12.0)]) == []

@@ -273,3 +273,33 @@ async def test_a_full_server_refuses_ticks_and_lets_everybody_declare_and_operat
         assert await real_bench.record(tick_job("s", tick)) == {}
     finally:
         await real_bench.raw.config_set("maxmemory", 0)
+
+
+async def test_a_purge_takes_the_jobs_of_ticks_that_are_due_and_leaves_those_that_were_put_ahead(
+    bench: Bench,
+) -> None:
+    due, ahead = await bench.now_ms() - 1, await in_an_hour(bench)
+    await declare(bench)
+    await bench.submit(job("a", delay_ms=HOUR_MS))
+    assert await advance(bench, due, ahead)
+    step = await bench.run(scripts.purge(bench.keys))
+    while step.more:
+        assert step.cancelled in {0, 2}
+        step = await bench.run(scripts.purge(bench.keys, step))
+
+    states = {
+        local: (await bench.record(local))["state"]
+        for local in ("a", tick_job("s", due), tick_job("s", ahead))
+    }
+    assert list(states.values()) == [b"cancelled", b"cancelled", b"scheduled"]
+    assert (await view(bench)).waiting == [ahead]
+    assert await change(bench, "pause")
+    assert await bench.record(tick_job("s", ahead)) == {}
+
+
+async def test_a_broken_schedule_stops_no_purge(bench: Bench) -> None:
+    await declare(bench)
+    await bench.raw.delete(bench.keys.schedule("s"))
+    await bench.raw.set(bench.keys.schedule("s"), "oops")
+    await bench.submit("a", job("b", delay_ms=HOUR_MS))
+    assert (await bench.run(scripts.purge(bench.keys))).cancelled == 2

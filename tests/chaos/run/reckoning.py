@@ -93,7 +93,6 @@ def reckon(seed: int, landed: Landed, evidence: Evidence) -> Reckoning:
         recurring.tick(evidence.ticks_ms)
     victims = purged(orders, records, events, evidence.failovers)
     recurring.tick_as_ordered(orders, evidence.failovers)
-    recurring.never_came(victims - {event.job for event in events if event.what is What.BEGAN})
     recurring.run_now(orders, strangers(events, {*expected, *recurring.expected}))
     events += recurring.events
     expected |= recurring.expected
@@ -103,7 +102,9 @@ def reckon(seed: int, landed: Landed, evidence: Evidence) -> Reckoning:
         expected[job] = replace(expected[job], endings=expected[job].endings | {"cancelled"})
     past = {job: [outcome for outcome, _ in record.past] for job, record in records.items() if record.past}
     verdict = judge(expected, events, evidence.failovers, past)
-    verdict.purged += purge_faults(orders, records, events, cancellable, evidence.failovers)
+    verdict.purged += purge_faults(
+        orders, records, events, cancellable, evidence.failovers, recurring.ticks_s
+    )
     keys = {job: _key(one) for job, one in tasks.items() if "unique_key" in one.options}
     holds = {job: _hold(tasks[job], records[job]) for job in keys if job in records}
     verdict.rivals += rivals(keys, holds, events, evidence.failovers)

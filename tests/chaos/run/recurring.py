@@ -44,30 +44,25 @@ class Recurring:
 
     events: list[Event] = field(default_factory=list)
     expected: dict[str, Wanted] = field(default_factory=dict)
+    ticks_s: dict[str, float] = field(default_factory=dict)
     nonsense: list[str] = field(default_factory=list)
     needed: int = 0
 
     def tick(self, ticks_ms: tuple[int, int]) -> None:
         """Each tick of the workers' own schedule; one until its pause got through may have its job, too."""
         for job, at_ms in ticks_between(*ticks_ms).items():
-            self._add(job, at_ms / 1000, wanted_of_ticks(), accepted=True)
+            self._add_tick(job, at_ms, wanted_of_ticks(), accepted=True)
         for job, at_ms in ticks_between(ticks_ms[1], ticks_ms[1] + AHEAD_MS).items():
-            self._add(job, at_ms / 1000, wanted_of_ticks(), accepted=False)
+            self._add_tick(job, at_ms, wanted_of_ticks(), accepted=False)
 
     def tick_as_ordered(self, orders: Sequence[Order], failovers: Sequence[Window]) -> None:
         """Each tick of the operators' schedule that has, or may have, its job."""
         rota = rota_of(orders, ROTA_EVERY_MS, failovers)
         self.nonsense += rota.nonsense
         for at_ms in rota.needed_ms:
-            self._add(rota_job(at_ms), at_ms / 1000, wanted_of_ticks(ROTA), accepted=True)
+            self._add_tick(rota_job(at_ms), at_ms, wanted_of_ticks(ROTA), accepted=True)
         for at_ms in rota.allowed_ms:
-            self._add(rota_job(at_ms), at_ms / 1000, wanted_of_ticks(ROTA), accepted=False)
-
-    def never_came(self, purged: Iterable[str]) -> None:
-        """Ticks whose jobs were purged before their time stay so, whatever became of the schedule."""
-        for job in purged:
-            if job.startswith(f"{ROTA_QUEUE}/{ROTA_NAME}:") and job not in self.expected:
-                self._add(job, 0.0, wanted_of_ticks(ROTA), accepted=False)
+            self._add_tick(rota_job(at_ms), at_ms, wanted_of_ticks(ROTA), accepted=False)
 
     def run_now(self, orders: Sequence[Order], strangers: Sequence[str]) -> None:
         """What operators had run at once; each order without an answer may be one of the strangers."""
@@ -79,6 +74,10 @@ class Recurring:
         unknown = [job for job in strangers if job not in self.expected]
         for order, job in zip(unsure, unknown, strict=False):
             self._add(job, order.asked_s, wanted_of_ticks(ROTA), accepted=False)
+
+    def _add_tick(self, job: str, at_ms: int, one: Wanted, *, accepted: bool) -> None:
+        self.ticks_s[job] = at_ms / 1000
+        self._add(job, at_ms / 1000, one, accepted=accepted)
 
     def _add(self, job: str, at_s: float, one: Wanted, *, accepted: bool) -> None:
         self.expected[job] = one

@@ -4,6 +4,7 @@
 -- Args:    ttl_ms, before_ms ('' in the first call: now), how many scheduled jobs to pass over, the most jobs
 -- Returns: {before_ms, scheduled jobs to pass over in the next call, jobs cancelled, more wait (1 | 0)}
 --          Only what was accepted until before_ms is cancelled, so that a purge ends while producers go on.
+--          What schedules have put ahead for ticks to come stays: these jobs do not wait yet.
 -- Atomic because: a job is withdrawn and final in one step, and whoever waits for it is told.
 -- A waiting entry is delivered to a consumer of its own and deleted with its acknowledgement, so that the group's
 -- lag stays known and no tombstone is left.
@@ -17,6 +18,7 @@
 -- @include move
 -- @include park
 -- @include withdraw
+-- @include schedule
 local ttl_ms, skipped, room = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
 local before_ms = ARGV[2] == '' and now_ms or tonumber(ARGV[2])
 local CONSUMER, READ, BYTES = '-purge', 32, 1048576
@@ -89,12 +91,25 @@ local function clear(lane)
   if any and not is_side(lane) then redis.pcall('XGROUP', 'DELCONSUMER', lane_key(lane), GROUP, CONSUMER) end
 end
 
+local function put_ahead()
+  local found, names = {}, redis.pcall('ZRANGE', Q .. 'schedules', 0, -1)
+  for _, name in ipairs(names.err and {} or names) do
+    local words = redis.pcall('HGET', schedule_key(name), 'ahead')
+    for tick, id in (type(words) == 'string' and words or ''):gmatch('(%d+)/(%S+)') do
+      found[id] = tonumber(tick) > now_ms
+    end
+  end
+  return found
+end
+
 local function clear_scheduled()
   local ids = redis.pcall('ZRANGE', Q .. 'scheduled', skipped, skipped + room - cancelled - 1)
   if ids.err then return end
+  local is_ahead = put_ahead()
   for _, id in ipairs(ids) do
     local record = redis.pcall('HMGET', job_key(id), 'state', 'enqueued_ms', 'parked')
-    if not record.err and record[1] == 'scheduled' and (tonumber(record[2]) or 0) > before_ms then
+    local is_later = is_ahead[id] or (tonumber(record[2]) or 0) > before_ms
+    if not record.err and record[1] == 'scheduled' and is_later then
       skipped = skipped + 1
     elseif record.err or record[1] ~= 'scheduled' then
       redis.call('ZREM', Q .. 'scheduled', id)  -- whatever it was, it is none any more
