@@ -97,7 +97,7 @@ def _spans(
 
 def _keeps(order: Order) -> bool:
     """Whether it leaves one that goes on as it is."""
-    return (order.name, order.answer) in {("cron add", "same"), ("cron resume", "True")}
+    return (order.name, order.answer) == ("cron resume", "True")
 
 
 def _seen_to_s(order: Order, failovers: Sequence[Window]) -> float:
@@ -106,9 +106,13 @@ def _seen_to_s(order: Order, failovers: Sequence[Window]) -> float:
     return min(order.asked_s, seen_s, *undone_s)
 
 
+# An answer may be that to a repetition: then the first attempt did what was asked for.
+
+
 def _after(order: Order, before: _State) -> _State:
     if order.name == "cron add":
-        return _State.ACTIVE if order.answer == "new" else before
+        is_new = order.answer == "new" or (order.answer == "same" and before is _State.ABSENT)
+        return _State.ACTIVE if is_new else before
     if order.answer == "False":
         return _State.ABSENT
     states = {"cron pause": _State.PAUSED, "cron resume": _State.ACTIVE, "cron remove": _State.ABSENT}
@@ -116,6 +120,11 @@ def _after(order: Order, before: _State) -> _State:
 
 
 def _agrees(order: Order, before: _State) -> bool:
-    if order.name == "cron add":
-        return (order.answer == "new") is (before is _State.ABSENT)
-    return (order.answer == "False") is (before is _State.ABSENT)
+    was_there = before is not _State.ABSENT
+    match order.name, order.answer:
+        case ("cron add", "same") | ("cron remove", "False"):
+            return True
+        case ("cron add", answer):
+            return was_there is (answer == "changed")
+        case (_, answer):
+            return was_there is (answer == "True")

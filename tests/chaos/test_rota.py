@@ -53,13 +53,18 @@ def test_what_was_outstanding_when_it_was_paused_need_not_be_made_up() -> None:
     assert may_s(*orders) == [101, 102, 103, 104, 105]
 
 
-def test_the_same_declaration_changes_nothing_and_another_one_lets_it_begin_anew() -> None:
-    same = added(100.5), change("add", 102.9, "same"), change("pause", 104.5)
-    assert needed_s(*same) == [101, 102, 103, 104]
-    changed = added(100.5), change("add", 102.9, "changed"), change("pause", 104.5)
-    assert needed_s(*changed) == [101, 102, 104]
-    paused = added(100.5), change("pause", 101.5), change("add", 102.5, "changed"), change("resume", 104.5)
-    assert may_s(*paused, change("pause", 105.5)) == [101, 105]
+def test_another_declaration_lets_it_begin_anew_and_a_paused_one_stays_so() -> None:
+    for answer in ("changed", "same"):  # the same may be what a repetition was told
+        orders = added(100.5), change("add", 102.9, answer), change("pause", 104.5)
+        assert needed_s(*orders) == [101, 102, 104]
+        assert may_s(*orders) == [101, 102, 103, 104]
+        paused = added(100.5), change("pause", 101.5), change("add", 102.5, answer), change("resume", 104.5)
+        assert may_s(*paused, change("pause", 105.5)) == [101, 105]
+
+
+def test_what_the_repetition_of_an_order_was_told_is_no_nonsense() -> None:
+    again = added(100.5), change("remove", 102.5, "False"), change("add", 104.5, "same")
+    assert needed_s(*again, change("pause", 106.5)) == [101, 102, 105, 106]
 
 
 def test_after_an_order_without_an_answer_any_tick_may_have_a_job_until_one_is_surely_later() -> None:
@@ -86,7 +91,8 @@ def test_what_was_answered_within_a_failover_is_not_known() -> None:
         (change("pause", 100.5, "True"),),
         (added(100.5), change("pause", 101.5, "False")),
         (added(100.5), change("add", 101.5, "new")),
-        (added(100.5), change("remove", 101.5), change("add", 102.5, "same")),
+        (added(100.5), change("remove", 101.5), change("add", 102.5, "changed")),
+        (added(100.5), change("remove", 101.5), change("remove", 102.5)),
     ],
 )
 def test_an_answer_that_cannot_be_is_found(orders: tuple[Order, ...]) -> None:
