@@ -1,8 +1,9 @@
 -- purge: cancel what waits in a queue, a bounded number of jobs a call; running ones go on.
 --
 -- Keys:    the queue's prefix
--- Args:    ttl_ms, before_ms ('' in the first call: now), how many scheduled jobs to pass over, the most jobs
--- Returns: {before_ms, scheduled jobs to pass over in the next call, jobs cancelled, more wait (1 | 0)}
+-- Args:    ttl_ms, before_ms ('' in the first call: now), the last scheduled job that was passed over ('' for none), the
+--          most jobs
+-- Returns: {before_ms, the last scheduled job that was passed over, jobs cancelled, more wait (1 | 0)}
 --          Only what was accepted until before_ms is cancelled, so that a purge ends while producers go on.
 --          What schedules have put ahead for ticks to come stays: these jobs do not wait yet.
 -- Atomic because: a job is withdrawn and final in one step, and whoever waits for it is told.
@@ -19,7 +20,7 @@
 -- @include park
 -- @include withdraw
 -- @include schedule
-local ttl_ms, skipped, room = ARGV[1], tonumber(ARGV[3]), tonumber(ARGV[4])
+local ttl_ms, passed, room = ARGV[1], ARGV[3], tonumber(ARGV[4])
 local before_ms = ARGV[2] == '' and now_ms or tonumber(ARGV[2])
 local CONSUMER, READ, BYTES = '-purge', 32, 1048576
 local NIL = '\192'  -- msgpack
@@ -103,14 +104,16 @@ local function put_ahead()
 end
 
 local function clear_scheduled()
-  local ids = redis.pcall('ZRANGE', Q .. 'scheduled', skipped, skipped + room - cancelled - 1)
+  local rank = passed ~= '' and redis.call('ZRANK', Q .. 'scheduled', passed)
+  local first = rank and rank + 1 or 0  -- where that one is due by now, all are looked at again
+  local ids = redis.pcall('ZRANGE', Q .. 'scheduled', first, first + room - cancelled - 1)
   if ids.err then return end
   local is_ahead = put_ahead()
   for _, id in ipairs(ids) do
     local record = redis.pcall('HMGET', job_key(id), 'state', 'enqueued_ms', 'parked')
     local is_later = is_ahead[id] or (tonumber(record[2]) or 0) > before_ms
     if not record.err and record[1] == 'scheduled' and is_later then
-      skipped = skipped + 1
+      passed = id
     elseif record.err or record[1] ~= 'scheduled' then
       redis.call('ZREM', Q .. 'scheduled', id)  -- whatever it was, it is none any more
     else
@@ -132,4 +135,4 @@ for _, lane in ipairs(side.err and {} or side) do clear(lane) end
 local more = #side == LANES_A_CALL and cancelled > 0 or not has_room()
 if has_room() then more = clear_scheduled() or more end
 send_replies()
-return {int(before_ms), skipped, cancelled, more and 1 or 0}
+return {int(before_ms), passed, cancelled, more and 1 or 0}

@@ -22,13 +22,13 @@ class Purged:
 
     Attributes:
         before_ms: What came later stays.
-        skipped: Scheduled jobs to pass over, because they came later.
+        passed: The last scheduled job that was passed over: it came later, or is put ahead for a tick.
         cancelled: Jobs that were cancelled.
         more: Whether another call may find more.
     """
 
     before_ms: str = ""
-    skipped: int = 0
+    passed: str = ""
     cancelled: int = 0
     more: bool = True
 
@@ -36,9 +36,9 @@ class Purged:
 def purge(keys: QueueKeys, last: Purged | None = None, *, most: int = MOST_PURGED) -> Call[Purged]:
     """Cancel some of what waits; `last` is what the call before it answered."""
     last = last or Purged()
-    return Call(load("purge"), keys.prefix, (KEPT_MS, last.before_ms, last.skipped, most), _parse)
+    return Call(load("purge"), keys.prefix, (KEPT_MS, last.before_ms, last.passed, most), _parse)
 
 
 def _parse(reply: Any) -> Purged:
-    before_ms, skipped, cancelled, more = reply
-    return Purged(before_ms.decode(), skipped, cancelled, more == 1)
+    before_ms, passed, cancelled, more = reply
+    return Purged(before_ms.decode(), passed.decode(), cancelled, more == 1)

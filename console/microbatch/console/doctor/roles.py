@@ -178,6 +178,7 @@ EXAMPLES: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "zcount": (("ZCOUNT", "{q}workers", "0", "1"),),
     "zrange": (("ZRANGE", "{q}scheduled", "0", "0"),),
     "zrangebyscore": (("ZRANGEBYSCORE", "{q}workers", "0", "1"),),
+    "zrank": (("ZRANK", "{q}scheduled", "n"),),
     "zrem": (("ZREM", "{q}idle", "n"),),
     "zremrangebyscore": (("ZREMRANGEBYSCORE", "{q}idle", "0", "1"),),
     "zscan": (("ZSCAN", "{q}lanes", "0"),),
