@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -179,7 +179,7 @@ def judge(
         past: How the runs before the last one ended, as the records say, of jobs that have some.
     """
     past = past or {}
-    events = list(events)
+    events = _as_heard(list(events), failovers)
     fates: dict[str, set[What]] = defaultdict(set)
     adrift: set[str] = set()
     unanswered: Counter[str] = Counter()
@@ -211,6 +211,34 @@ def judge(
     if not failovers:  # where what was claimed is undone, its attempt is claimed again
         _judge_attempts(events, verdict)
     return verdict
+
+
+def _as_heard(events: list[Event], failovers: Sequence[Window]) -> list[Event]:
+    """The same, but for outcomes that a lost primary told a submitter who was still waiting for its answer.
+
+    He hands such an outcome on when his submit returns, by then from the heir: he heard it in the window.
+    """
+    if not failovers:
+        return events
+    told: dict[tuple[str, Outcome | None], list[Event]] = defaultdict(list)
+    accepted_s: dict[tuple[str, str], float] = {}
+    for event in events:
+        if event.what is What.TOLD:
+            told[event.job, event.outcome].append(event)
+        if event.what is What.ACCEPTED:
+            accepted_s[event.job, event.by] = event.at_s
+
+    def heard_in(event: Event, window: Window) -> bool:
+        answered_s = accepted_s.get((event.job, event.by), -math.inf)
+        return window.ended_s < answered_s <= event.at_s and any(
+            window.holds(each) for each in told[event.job, event.outcome]
+        )
+
+    heard = []
+    for event in events:
+        windows = [each for each in failovers if event.what is What.SEEN and heard_in(event, each)]
+        heard.append(replace(event, at_s=windows[-1].ended_s) if windows else event)
+    return heard
 
 
 def _histories(events: Sequence[Event], failovers: Sequence[Window]) -> Iterator[tuple[list[Event], float]]:

@@ -35,6 +35,20 @@ def test_a_result_that_the_replica_had_may_not_and_no_primary_contradicts_itself
     assert "overwritten" in kinds(SUBMITTED, ACCEPTED, told(first, OTHER), told(second), FINAL)
 
 
+def test_what_a_submitter_heard_before_his_answer_came_from_the_heir_he_may_tell_later() -> None:
+    def seen(at_s: float, by: str = "producer") -> Event:
+        return Event(What.SEEN, "j", by, OTHER, at_s)
+
+    late = (
+        Event(What.SUBMITTED, "j", "producer", at_s=99.0),
+        Event(What.ACCEPTED, "j", "producer", at_s=103.0),
+    )
+    assert kinds(*late, told(101, OTHER), seen(103.1), told(104), FINAL) == set()
+    assert kinds(*late, seen(103.1), told(104), FINAL) == {"overwritten"}  # nobody told him
+    assert kinds(*late, told(101, OTHER), seen(103.1, "waiter"), told(104), FINAL) == {"overwritten"}
+    assert kinds(SUBMITTED, ACCEPTED, told(101, OTHER), seen(103.1), told(104), FINAL) == {"overwritten"}
+
+
 def test_a_redrive_asked_for_in_one_window_may_have_lasted_and_a_later_window_finds_two_runs() -> None:
     failed = Outcome("failed", "ValueError")
     history = [
