@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any, Self
 from microbatch.common.clock import Clock, Deadline, SystemClock
 from microbatch.common.connection import BlockingConnection, Connection, Endpoint
 from microbatch.common.connection.patience import greet, patiently
-from microbatch.common.connection.subscription import Subscription
 from microbatch.common.embedded import open_url
 from microbatch.common.errors import BatchTimeout
 from microbatch.common.identifiers import new_worker_id
 from microbatch.common.register import Register
-from microbatch.common.scripts import ORDER_MESSAGE
 from microbatch.common.settings import WorkerSettings
 from microbatch.worker.agent_parts import AgentParts
+from microbatch.worker.ears import Ears
 from microbatch.worker.foreman import Foreman
 from microbatch.worker.heartbeat import Heartbeat
 from microbatch.worker.hooks import checked_hooks
@@ -84,7 +83,7 @@ class Worker:
         self._agents: list[QueueAgent] = []
         self._connection: Connection | None = None
         self._register: Register | None = None
-        self._subscription: Subscription | None = None
+        self._ears: Ears | None = None
         self._heartbeat: Heartbeat | None = None
         self._server: EmbeddedServer | None = None
 
@@ -153,22 +152,8 @@ class Worker:
             agent = QueueAgent(parts, post)
             await agent.runner.setup()
             self._agents.append(agent)
-        channels = {agent.keys.wake_channel(self.id).encode(): agent for agent in self._agents}
-
-        def woken(channel: bytes, message: bytes) -> None:
-            if message == ORDER_MESSAGE and self._heartbeat is not None:
-                self._heartbeat.hasten()
-            elif channel in channels:
-                channels[channel].heard(message)
-
-        def connected() -> None:
-            for agent in self._agents:  # a wake may have been lost while nobody listened
-                agent.bell.ring()
-
-        self._subscription = Subscription(connection, woken, connected)
-        for channel in channels:
-            patience_s = max(self.settings.command_timeout_s, deadline.left_s() or 0.0)
-            await self._subscription.add(channel.decode(), timeout_s=patience_s)
+        self._ears = Ears(connection, self.id, self._agents, self._ordered)
+        await self._ears.open(lambda: max(self.settings.command_timeout_s, deadline.left_s() or 0.0))
         for agent in self._agents:
             await patiently(deadline, agent.join)
             # Before the first claim: what was missed while nobody lived is judged before it can be run.
@@ -190,6 +175,10 @@ class Worker:
             agent.start()
         self.observation.started(self._agents, self._heartbeat)
         log.info("worker %s is ready: %s", self.id, ", ".join(self.queues))
+
+    def _ordered(self) -> None:
+        if self._heartbeat is not None:  # else its first beat fetches the order
+            self._heartbeat.hasten()
 
     def open_batches(self) -> dict[str, list[str]]:
         """The ids of the batches that it holds, by queue; safe to call from any thread."""
@@ -265,8 +254,8 @@ class Worker:
                 last_first.push_async_callback(self._connection.close)
             if self._register is not None:
                 last_first.push_async_callback(self._register.close)
-            if self._subscription is not None:
-                last_first.push_async_callback(self._subscription.close)
+            if self._ears is not None:
+                last_first.push_async_callback(self._ears.close)
             last_first.push_async_callback(self._leave)
             if self._heartbeat is not None:  # before we leave: its beat would announce us anew
                 last_first.push_async_callback(self._heartbeat.stop)
