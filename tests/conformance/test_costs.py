@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from microbatch.common.identifiers import new_batch_id
+
 if TYPE_CHECKING:
     from tests.conformance.bench import Bench
 
@@ -46,3 +48,21 @@ async def test_a_look_at_an_empty_queue_is_cheap(real_bench: Bench) -> None:
         await _commands(real_bench)
         await real_bench.beat("w1", idle=True, about="version=1")
     assert sum((await _commands(real_bench)).values()) <= 14
+
+
+@pytest.mark.parametrize("worker", ["host:1234:0f1e2d3c", "microbatch-worker-7d9f8b6c5-x2x4z:1:0f1e2d3c"])
+async def test_the_record_of_a_small_result_keeps_its_compact_form_under_a_servers_defaults(
+    real_bench: Bench, worker: str
+) -> None:
+    bench = real_bench
+    name, default = "hash-max-listpack-value", "64"
+    [before] = (await bench.raw.config_get(name)).values()
+    await bench.raw.config_set(name, default)
+    try:
+        await bench.submit("a")
+        batch = new_batch_id()
+        entries = await bench.take(batch, worker)
+        assert await bench.settle(batch, entries, worker, size=10_000) is None
+        assert await bench.raw.object("encoding", bench.keys.job("a")) == b"listpack"
+    finally:
+        await bench.raw.config_set(name, before)

@@ -27,7 +27,7 @@ def desk(redis_url: str) -> Iterator[Desk]:
 def waited_ms(desk: Desk, local: str) -> int:
     """How long the job waited, by Redis's clock."""
     record = desk.record(local)
-    started_ms = record["batch"].split()[3]
+    started_ms = record["ran"].split()[0]
     return int(started_ms) - int(record["enqueued_ms"])
 
 

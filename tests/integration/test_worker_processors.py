@@ -236,7 +236,7 @@ async def test_a_job_is_acknowledged_only_after_it_was_processed_and_has_one_res
 
     assert desk.redis.xlen(desk.keys.lane("main")) == 0
     assert desk.record(job)["attempt"] == b"1"
-    assert desk.record(job)["batch"].split()[4] == worker.id.encode()
+    assert desk.record(job)["ran"].split()[1] == worker.id.encode()
 
 
 def _raise() -> NoReturn:

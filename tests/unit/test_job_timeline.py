@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from microbatch.common.codec import encode_error
 from microbatch.common.errors import ProtocolError
 from microbatch.common.jobs.happenings import (
+    batch_of,
     parse_batch,
     parse_happening,
     parse_lines,
@@ -115,3 +116,12 @@ def test_whatever_bytes_there_are_reading_gives_a_value_or_a_typed_error(data: b
     except ProtocolError:
         pass
     parse_message("q", data)
+
+
+def test_the_words_of_a_batch_stand_in_one_field_or_in_two() -> None:
+    whole = {b"batch": b"b1 4 size 10 w1 7"}
+    assert batch_of({b"batch": b"b1 4 size", b"ran": b"10 w1 7"}) == batch_of(whole)
+    assert batch_of({**whole, b"ran": b"9 w0 3"}) == batch_of(whole), "of an earlier run"
+    assert batch_of({b"ran": b"10 w1 7"}) is None
+    with pytest.raises(ProtocolError):
+        batch_of({b"batch": b"b1 4 size"})

@@ -16,7 +16,7 @@ from tests.chaos.history import Outcome, What
 from tests.chaos.run.workload import QUEUES
 
 from microbatch.common.codec import decode, unpacker
-from microbatch.common.jobs.happenings import parse_batch, parse_happening
+from microbatch.common.jobs.happenings import batch_of, parse_happening
 from microbatch.common.jobs.states import FINAL_STATES
 from microbatch.common.keys import LANES, QueueKeys
 from microbatch.common.netstrings import read_netstrings
@@ -141,7 +141,7 @@ def _record(fields: dict[bytes, bytes]) -> Record:
         int(fields[b"finished_ms"]) / 1000,
         int(fields.get(b"enqueued_ms", 0)) / 1000,
         tuple(past),
-        parse_batch(fields[b"batch"].decode()).started_ms / 1000 if b"batch" in fields else 0.0,
+        batch.started_ms / 1000 if (batch := batch_of(fields)) else 0.0,
         tuple(Move(each.event, each.attempt) for each in told if each.event != "redriven"),
     )
 

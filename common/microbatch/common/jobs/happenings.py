@@ -20,11 +20,12 @@ from microbatch.common.jobs.states import FINAL_STATES, JobState
 from microbatch.common.jobs.update import ErrorFacts, JobUpdate, LogLine, Progress
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 __all__ = [
     "BatchWords",
     "Happening",
+    "batch_of",
     "moment",
     "parse_batch",
     "parse_error",
@@ -34,6 +35,7 @@ __all__ = [
     "parse_progress",
 ]
 
+_WORDS_IN_FULL = 3
 _BATCH = re.compile(r"(\S+) ([0-9]{1,9}) (\S+) ([0-9]{1,15}) (\S+)(?: ([0-9]{1,15}))?")
 _HAPPENING = re.compile(r"([a-z_]+) ([0-9]{1,15}) ([0-9]{1,9})(?: (.+))?")
 _NOTE = re.compile(r"([0-9]{1,15}) ([0-9]{1,9}) (\S+) ?(.*)", re.DOTALL)
@@ -117,6 +119,20 @@ def parse_error(value: Any) -> ErrorFacts:
     if isinstance(kind, str) and isinstance(message, str) and isinstance(traceback, str):
         return ErrorFacts(kind, message, traceback)
     raise ProtocolError("a failed job's error is not a map with type, message and traceback")
+
+
+def batch_of(record: Mapping[bytes, bytes]) -> BatchWords | None:
+    """The batch in which a record says that its job ran last; None: it did not run.
+
+    Raises:
+        ProtocolError: It is none.
+    """
+    words = record.get(b"batch")
+    if words is None:
+        return None
+    if words.count(b" ") < _WORDS_IN_FULL:  # the others stand beside it
+        words += b" " + record.get(b"ran", b"")
+    return parse_batch(words.decode("utf-8", "replace"))
 
 
 def parse_batch(words: str) -> BatchWords:

@@ -14,8 +14,8 @@ from microbatch.common.codec import decode
 from microbatch.common.errors import ProtocolError
 from microbatch.common.jobs.happenings import (
     BatchWords,
+    batch_of,
     moment,
-    parse_batch,
     parse_error,
     parse_happening,
     parse_progress,
@@ -164,8 +164,7 @@ def _batch(view: JobView) -> BatchWords | None:
             return None
         reason = view.reason if view.reason in _REASONS else None
         return BatchWords(view.batch, view.batch_size, reason, view.claimed_ms, view.worker)
-    packed = view.record.get(b"batch")
-    return None if packed is None else parse_batch(packed.decode("utf-8", "replace"))
+    return batch_of(view.record)
 
 
 def _lines(record: dict[bytes, bytes]) -> int:

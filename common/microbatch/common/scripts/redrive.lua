@@ -51,7 +51,7 @@ local function redrive(letter_id)
 
   call('PERSIST', job_key(id))  -- first: users who are no operators may not, and are refused before anything is written
   call('XDEL', Q .. 'dead', letter_id)
-  call('HDEL', job_key(id), 'error', 'finished_ms', 'attempt', 'batch', 'last_error', 'expires_ms', 'due_ms',
+  call('HDEL', job_key(id), 'error', 'finished_ms', 'attempt', 'batch', 'ran', 'last_error', 'expires_ms', 'due_ms',
     'progress')
   local token = add_entry(lane_of(facts), entry)
   call('HSET', job_key(id), 'entry', token, 'state', 'queued', 'run', int(run + 1),

@@ -12,7 +12,9 @@ end
 local function tell_end(id, state, value, ...)
   local more, said = {...}, {}
   for i = 1, #more, 2 do said[more[i]] = more[i + 1] end
-  tell_event(id, state, said['attempt'] or '0', said['batch'], state == 'failed' and value or nil)
+  local batch = said['batch']
+  if said['ran'] then batch = batch .. ' ' .. said['ran'] end
+  tell_event(id, state, said['attempt'] or '0', batch, state == 'failed' and value or nil)
 end
 
 local function finish(id, client, state, value, ttl_ms, ...)
