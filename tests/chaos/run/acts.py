@@ -36,7 +36,7 @@ PAUSE_S = 0.2
 ANSWER_S = 1.0
 QUITTING = "it is leaving"
 """Why a worker may refuse an order."""
-RESIZABLE = ("mixed", "raising", "short")
+RESIZABLE = ("mixed", "raising", "short", "plain")
 """Queues whose workers may have another number of slots: more child processes would start all the time."""
 
 

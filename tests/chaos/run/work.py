@@ -22,7 +22,7 @@ from microbatch.worker import Batch, Job, Retry, Schedule, batch_processor
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-__all__ = ["Poison", "forked", "mixed", "raising", "short", "ticks"]
+__all__ = ["Poison", "forked", "mixed", "plain", "raising", "short", "ticks"]
 
 CRASH_CODE = 9
 RUNS_ASKED = 3
@@ -84,6 +84,14 @@ def _answer(job: Job[Any]) -> Any:
         case "again" if job.attempt < RUNS_ASKED:
             return Retry(delay_s=0.2)
     return digest(job.payload)
+
+
+@batch_processor(queue="plain", max_wait_ms=0)
+async def plain(batch: Batch[Any]) -> list[Any]:
+    """Answers in order, after no waiting for company."""
+    _begin(batch)
+    await asyncio.sleep(_busy_s(batch))
+    return [_answer(job) for job in batch]
 
 
 @batch_processor(queue="raising", batch_timeout_s=HANG_LIMIT_S)

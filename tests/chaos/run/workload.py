@@ -18,6 +18,7 @@ __all__ = [
     "HURRIED",
     "NOT_AGAIN",
     "OPERATED",
+    "PLAIN",
     "QUEUES",
     "ROTA",
     "ROTA_EVERY_MS",
@@ -35,8 +36,11 @@ __all__ = [
     "wanted_of_ticks",
 ]
 
-QUEUES = ("mixed", "raising", "short", "forked")
-"""One for each way to harm a batch: die, raise for all of it, answer too little, die in a child process."""
+QUEUES = ("mixed", "raising", "short", "forked", "plain")
+"""One for each way to harm a batch: die, raise for all of it, answer too little, die in a child process; and
+one whose jobs have no options and wait for no company: submits give them to idle workers themselves."""
+
+PLAIN = "plain"
 
 TICK_QUEUE, TICK_NAME, TICK_EVERY_MS = "mixed", "tick", 1000
 TICK = {"n": "tick", "do": "good", "ms": 0}
@@ -78,6 +82,7 @@ _KINDS = {
     "raising": {"good": 900, "poison": 100, "hang": 3},
     "short": {"good": 900, "short": 100, "hang": 8},
     "forked": {"good": 900, "fails": 50, "crash": 3, "hang": 2},
+    PLAIN: {"good": 900, "fails": 50},
 }
 _OPTIONS: dict[str, dict[str, Any]] = {"flaky": {"max_attempts": 4}, "hopeless": {"max_attempts": 2}}
 _PATIENT = {"max_attempts": 5}
@@ -89,7 +94,7 @@ LANE_KEYS = (None, None, *(f"tenant-{n}" for n in range(6)))
 UNIQUE_SHARE = 0.06
 UNIQUE_KINDS = {"good", "fails", "again", "flaky", "cancel"}
 UNIQUE_KEYS = 3
-_SHARES = {"mixed": 16, "raising": 2, "short": 2, "forked": 1}
+_SHARES = {"mixed": 16, "raising": 2, "short": 2, "forked": 1, PLAIN: 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +132,8 @@ def task(seed: int, generation: int, number: int) -> Task:
     kind = chance.choices(list(_KINDS[queue]), list(_KINDS[queue].values()))[0]
     busy_ms = chance.randrange(200, 900) if kind == "slow" else chance.choice((0, 0, 0, 1, 5, 30))
     local = f"{generation}-{number}-{kind}"
+    if queue == PLAIN:
+        return Task(queue, local, {"n": f"{seed}-{local}", "do": kind, "ms": busy_ms}, {})
     options = dict(_OPTIONS.get(kind, {}))
     if kind == "late":
         options["expires_in_s"] = chance.uniform(0.001, 0.3)
@@ -153,6 +160,7 @@ def wanted(one: Task, landed: Landed) -> Wanted:
         "raising": {"succeeded"} if landed.bisect else {"succeeded", "failed:Poison"},
         "short": {"succeeded", "failed:ResultMismatch"},  # nobody can tell whose answer is missing
         "forked": {"succeeded"},
+        PLAIN: {"succeeded"},
     }
     own = {
         "fails": {"failed:ValueError"},
