@@ -18,7 +18,7 @@ from microbatch.common.stopping import stop
 if TYPE_CHECKING:
     from microbatch.common.connection import Connection
 
-__all__ = ["Register", "known_queues"]
+__all__ = ["Register", "known_queues", "make_known"]
 
 log = logging.getLogger("microbatch.common")
 REWRITE_S: Final = 30.0
@@ -58,7 +58,7 @@ class Register:
 
     async def _write(self, *names: str) -> None:
         try:
-            await self._connection.execute("SADD", KNOWN_QUEUES, *names)
+            await make_known(self._connection, *names)
         except (ServerError, ServerFull) as error:
             if not self._told:
                 log.warning("%s cannot be written, so the queue may not be listed: %s", KNOWN_QUEUES, error)
@@ -71,6 +71,11 @@ class Register:
                 await self._write(*self._names)
             except MicrobatchError as error:  # the next time will do
                 log.debug("%s was not written: %s", KNOWN_QUEUES, error)
+
+
+async def make_known(connection: Connection, *queues: str) -> None:
+    """Note that these queues exist; errors as from `Connection.execute`."""
+    await connection.execute("SADD", KNOWN_QUEUES, *queues)
 
 
 async def known_queues(connection: Connection) -> list[str]:

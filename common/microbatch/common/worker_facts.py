@@ -10,7 +10,10 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["MOST_LABELS", "WorkerFacts", "check_labels"]
+__all__ = ["HEARTBEAT_LIMIT_S", "MOST_LABELS", "WorkerFacts", "check_labels"]
+
+HEARTBEAT_LIMIT_S: Final = 10.0
+"""A worker that has been silent for longer counts as dead, where nobody says otherwise."""
 
 MOST_LABELS: Final = 16
 _LABEL: Final = re.compile(r"[A-Za-z0-9_.:/-]{1,64}")

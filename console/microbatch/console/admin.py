@@ -17,6 +17,7 @@ from microbatch.common.keys import QueueKeys
 from microbatch.common.register import known_queues
 from microbatch.common.seals import seals_of
 from microbatch.common.settings import ClientSettings
+from microbatch.common.worker_facts import HEARTBEAT_LIMIT_S
 from microbatch.console.crew import Crew
 from microbatch.console.dead_letters import DeadLetters
 from microbatch.console.jobs import Jobs
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from microbatch.common.scripts import Fleet, QueueStatus
 
 __all__ = ["Admin"]
-
-HEARTBEAT_LIMIT_S = 10.0
 
 
 class Admin:

@@ -21,6 +21,7 @@ from microbatch.common.keys import QueueKeys
 from microbatch.common.orders import ORDERS, Answer, Order, check_order
 from microbatch.common.register import known_queues
 from microbatch.common.scripts import OrderCode
+from microbatch.common.worker_facts import HEARTBEAT_LIMIT_S
 from microbatch.console.survey import WorkerRow, just_settled, worker_rows
 from microbatch.producer.recent import recent_batches
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Crew", "CrewReply", "WorkerNotFound"]
 
-HEARTBEAT_LIMIT_S: Final = 10.0
 PER_CALL: Final = 256
 LAST_BATCHES: Final = 100
 FIRST_LOOK_S, LAST_LOOK_S = 0.02, 0.2

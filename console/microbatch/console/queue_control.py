@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from microbatch.common import scripts
 from microbatch.common.identifiers import check_queue
-from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
+from microbatch.common.keys import QueueKeys
 from microbatch.common.limits import check_limit
+from microbatch.common.register import make_known
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -110,7 +111,7 @@ class QueueControl:
 
     async def _enter(self) -> None:
         """A queue that is controlled before its first job is known from here on."""
-        await self._connection.execute("SADD", KNOWN_QUEUES, self._keys.queue)
+        await make_known(self._connection, self._keys.queue)
 
     async def _hash(self, key: str) -> dict[str, str]:
         flat = await self._connection.execute("HGETALL", key)

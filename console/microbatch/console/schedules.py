@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from microbatch.common import scripts
 from microbatch.common.errors import QueueFull, SubmitError
 from microbatch.common.identifiers import check_queue, job_id, new_local_id
-from microbatch.common.keys import KNOWN_QUEUES, QueueKeys
+from microbatch.common.keys import QueueKeys
+from microbatch.common.register import make_known
 from microbatch.common.schedules.schedule import check_name, tick_headers
 from microbatch.common.schedules.status import ScheduleStatus, parse_schedule
 from microbatch.common.scripts import MOST_SCHEDULES, NewJob, SubmitCode
@@ -77,7 +78,7 @@ class Schedules:
         """
         if schedule.queue != self._keys.queue:
             raise ValueError(f"this schedule is of queue {schedule.queue!r}, not of {self._keys.queue!r}")
-        await self._connection.execute("SADD", KNOWN_QUEUES, self._keys.queue)
+        await make_known(self._connection, self._keys.queue)
         answer = await self._connection.run(
             scripts.schedule_put(
                 self._keys, schedule.name, sealed_definition(self._seals, schedule), source="operator"

@@ -14,6 +14,7 @@ from microbatch.common.errors import NotReplicated, ProtocolError, QueueFull, Re
 from microbatch.common.identifiers import check_queue, split_job_id
 from microbatch.common.keys import QueueKeys
 from microbatch.common.register import known_queues
+from microbatch.common.worker_facts import HEARTBEAT_LIMIT_S
 from microbatch.producer.bulk import BulkSubmit
 from microbatch.producer.client_life import ClientLife
 from microbatch.producer.handle import AsyncJobHandle, ticket_of
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from microbatch.producer.options import SubmitOptions
 
 __all__ = ["AsyncClient"]
-
-HEARTBEAT_LIMIT_S = 10.0
 
 
 class AsyncClient(ClientLife):

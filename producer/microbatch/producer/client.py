@@ -16,7 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Self, Unpack, cast
 
 from microbatch.common.errors import ClientClosed, MicrobatchError, NotReplicated, QueueFull
-from microbatch.producer.async_client import HEARTBEAT_LIMIT_S, AsyncClient
+from microbatch.common.worker_facts import HEARTBEAT_LIMIT_S
 from microbatch.producer.handle import AsyncJobHandle, ticket_of
 from microbatch.producer.job_handle import JobHandle
 from microbatch.producer.portal import Portal
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from microbatch.common.jobs.update import BatchSummary, JobUpdate
     from microbatch.common.scripts import QueueStatus
     from microbatch.common.settings import ClientSettings
+    from microbatch.producer.async_client import AsyncClient
     from microbatch.producer.options import SubmitOptions
     from microbatch.producer.ticket import Ticket
 

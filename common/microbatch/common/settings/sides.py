@@ -38,7 +38,7 @@ from microbatch.common.settings.bounds import (
 )
 from microbatch.common.settings.defence import PayloadLimits
 from microbatch.common.settings.redis import RedisSettings
-from microbatch.common.worker_facts import check_labels
+from microbatch.common.worker_facts import HEARTBEAT_LIMIT_S, check_labels
 
 __all__ = ["ClientSettings", "WorkerSettings"]
 
@@ -120,7 +120,7 @@ class WorkerSettings(PayloadLimits, RedisSettings):
         "none. More costs Redis memory, less leaves less time to fetch it.",
     )
     heartbeat_limit_s: Annotated[float, Field(ge=1, le=3_600)] = Field(
-        default=10.0,
+        default=HEARTBEAT_LIMIT_S,
         description="A worker silent this long loses its jobs. Less recovers sooner, more tolerates pauses.",
     )
     drain_timeout_s: Annotated[float, Field(ge=0, le=86_400)] = Field(

@@ -14,6 +14,7 @@ from microbatch.common.connection import BlockingConnection, Endpoint
 from microbatch.common.embedded import EmbeddedServer
 from microbatch.common.keys import QueueKeys
 from microbatch.common.scripts import queue_status
+from microbatch.common.worker_facts import HEARTBEAT_LIMIT_S
 from microbatch.console.demo.child import Child, DemoFailed, Ended, Event, Said
 from microbatch.console.demo.processor import INDEX_VARIABLE, QUEUE
 from microbatch.console.demo.producer import STYLES
@@ -34,7 +35,6 @@ _SILENCE_LIMIT_S = 60.0
 _DRAIN_TIMEOUT_S = 20.0
 _STOP_TIMEOUT_S = 5.0
 _LOOK_INTERVAL_S = 0.02
-_HEARTBEAT_LIMIT_MS = 10_000
 _COMMAND_TIMEOUT_S = 5.0
 
 
@@ -167,7 +167,7 @@ class Stage:
     def _wait_for_workers(self, deadline_s: float) -> None:
         """Ask the queue, which is who has to know them."""
         connection = BlockingConnection(Endpoint(self._server.url, _COMMAND_TIMEOUT_S, "microbatch:demo"))
-        look = queue_status(QueueKeys(QUEUE), heartbeat_limit_ms=_HEARTBEAT_LIMIT_MS)
+        look = queue_status(QueueKeys(QUEUE), heartbeat_limit_ms=round(HEARTBEAT_LIMIT_S * 1000))
         try:
             while connection.run(look).workers < WORKERS:
                 if time.monotonic() > deadline_s:
