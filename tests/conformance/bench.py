@@ -150,7 +150,7 @@ class Bench:
         hold: Hold | None = None,
         terms: BatchTerms | None = None,
         spare: str = "",
-        offers: bool = False,
+        offers: str = "",
     ) -> ClaimReply:
         return await self.run(
             claim(

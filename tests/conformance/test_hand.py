@@ -35,7 +35,7 @@ LARGE = "x" * (65_536 + 1)
 async def _idle(bench: Bench, worker: str = "w1", *, size: int = 32, spare: str = "") -> AsyncIterator[Heard]:
     """A worker that listens, is idle, and offers."""
     async with bench.listening(bench.keys.wake_channel(worker)) as bell:
-        assert await bench.claim(f"{worker}-next", worker, size=size, spare=spare, offers=True) == Idle()
+        assert await bench.claim(f"{worker}-next", worker, size=size, spare=spare, offers="1st") == Idle()
         yield bell
 
 
@@ -117,7 +117,7 @@ async def test_a_worker_is_handed_one_batch_for_each_id_that_it_offers_and_is_id
 async def test_who_took_the_last_jobs_offers_its_spare_id_only(bench: Bench) -> None:
     await bench.submit("a")
     async with bench.listening(bench.keys.wake_channel("w1")) as bell:
-        reply = await bench.claim("first", spare="second", offers=True)
+        reply = await bench.claim("first", spare="second", offers="1st")
         assert isinstance(reply, Claimed)
         assert reply.is_last
         await bench.submit("b")
@@ -130,7 +130,7 @@ async def test_the_end_of_a_batch_adds_an_id_to_what_stands(bench: Bench) -> Non
         await bench.submit("a")
         [message] = await bell.all()
         _, claimed = read_handed(message.removeprefix(HANDED_MESSAGE), 32)
-        assert await bench.settle("w1-next", claimed.entries, offer=("w1-next", "w1-third")) is None
+        assert await bench.settle("w1-next", claimed.entries, offer=("1st", "w1-third")) is None
         await bench.submit("b")
         assert await bench.idle() == ["w1"]
         await bench.submit("c")
@@ -144,14 +144,14 @@ async def test_an_id_that_cannot_join_wakes_its_worker_to_look(bench: Bench, why
         await bench.submit("a")
         [message] = await bell.all()
         _, claimed = read_handed(message.removeprefix(HANDED_MESSAGE), 32)
-        offer = ("w1-next", "w1-third")
+        offer = ("1st", "w1-third")
         if why == "repeated":
             await bench.settle("w1-next", claimed.entries, offer=offer)
         elif why == "used up":
             await bench.submit("b")
             await bell.all()
         elif why == "of an earlier claim":
-            assert await bench.claim("w1-spare", spare="w1-third", offers=True) == Idle()
+            assert await bench.claim("w1-spare", spare="w1-third", offers="2nd") == Idle()
         else:
             await bench.raw.delete(bench.keys.offer("w1"))
         assert await bell.all() == []
@@ -195,7 +195,7 @@ async def _hinder(bench: Bench, why: str) -> None:
 )
 async def test_a_job_that_cannot_be_handed_over_waits_for_a_claim(bench: Bench, why: str) -> None:
     async with bench.listening(bench.keys.wake_channel("w1")) as bell:
-        assert await bench.claim("w1-next", offers=why != "it offers nothing") == Idle()
+        assert await bench.claim("w1-next", offers="" if why == "it offers nothing" else "1st") == Idle()
         await _hinder(bench, why)
         options = {"max_attempts": 3} if why == "the job has options" else {}
         assert (await bench.submit(job("a", **options))).codes is None
@@ -207,7 +207,7 @@ async def test_a_job_that_cannot_be_handed_over_waits_for_a_claim(bench: Bench, 
 
 
 async def test_who_does_not_listen_is_handed_nothing(bench: Bench) -> None:
-    assert await bench.claim("w1-next", offers=True) == Idle()
+    assert await bench.claim("w1-next", offers="1st") == Idle()
     await bench.submit("a")
     assert (await bench.pending(), await bench.watcher()) == ({}, "0 w1")
 
@@ -227,7 +227,7 @@ async def test_of_a_batch_that_no_message_can_carry_the_worker_is_rung_and_claim
     if which == "one with options":  # it waits; nobody is idle
         await bench.submit(job("first", max_attempts=3))
     async with bench.listening(bench.keys.wake_channel("w1")) as bell:
-        await bench.raw.set(bench.keys.offer("w1"), "32 w1-next w1-next")
+        await bench.raw.set(bench.keys.offer("w1"), "32 1st w1-next")
         await bench.raw.zadd(bench.keys.idle, {"w1": await bench.now_ms()})
         await bench.submit(job("last", LARGE if which == "a large one" else "small"))
         assert await bell.all() == RUNG
@@ -236,7 +236,7 @@ async def test_of_a_batch_that_no_message_can_carry_the_worker_is_rung_and_claim
     assert [entry.local for entry in await bench.take("w1-next")] == expected
 
 
-@pytest.mark.parametrize("how", ["claim", "watch", "step aside", "release"])
+@pytest.mark.parametrize("how", ["claim", "watch", "step aside", "release", "takeover"])
 async def test_what_was_offered_stands_no_more_after(bench: Bench, how: str) -> None:
     async with _idle(bench) as bell:
         if how == "claim":
@@ -246,6 +246,9 @@ async def test_what_was_offered_stands_no_more_after(bench: Bench, how: str) -> 
             assert isinstance(await bench.claim("w1-next", wait_ms=LONG_MS), Watch)
         elif how == "step aside":
             await bench.step_aside("w1")
+        elif how == "takeover":
+            await bench.die("w1")
+            await bench.takeover("w1")
         else:
             await bench.release("w1-next")
         assert not await bench.raw.exists(bench.keys.offer("w1"))
@@ -270,6 +273,14 @@ async def test_a_dead_workers_handed_batch_is_taken_over(bench: Bench) -> None:
     assert (await bench.takeover("w1")).moved == 1
     [entry] = await bench.take("b2", "w2")
     assert (entry.local, entry.attempt, entry.is_suspect) == ("a", 2, True)
+
+
+async def test_whoever_is_handed_jobs_before_it_has_beaten_can_be_found_dead(bench: Bench) -> None:
+    async with _idle(bench):
+        await bench.submit("a")
+    assert await bench.raw.zscore(bench.keys.workers, "w1") is not None
+    await bench.die("w1", known=True)
+    assert (await bench.beat("w2")).dead == ["w1"]
 
 
 async def test_a_repeated_submit_hands_nothing_over_a_second_time(bench: Bench) -> None:

@@ -132,6 +132,51 @@ async def test_a_quiet_worker_is_handed_nothing_and_keeps_what_it_was_handed(des
         await until(lambda: desk.are_final([waits]))
 
 
+async def test_what_a_quiet_worker_never_heard_of_goes_back_as_never_run_and_is_not_begun_late(
+    desk: Desk, ear: Ear
+) -> None:
+    processor = Recorder(max_wait_ms=0)
+    settings = quick(desk.url, concurrency=2, heartbeat_limit_s=60, command_timeout_s=0.5)
+    async with Worker([processor], settings=settings) as worker:
+        await _idle(worker)
+        ear.is_deaf = True
+        [job] = desk.submit("a")
+        await until(lambda: ear.kept)
+        worker.quiet()
+        await until(lambda: desk.status().waiting == 1)
+        ear.tell()
+        worker.resume()
+        await until(lambda: desk.are_final([job]))
+    assert [job.attempt for batch in processor.batches for job in batch] == [1]
+
+
+@pytest.mark.parametrize("held", [False, True])
+async def test_who_waits_for_the_end_of_all_jobs_learns_of_it_from_a_quiet_worker(
+    desk: Desk, ear: Ear, *, held: bool
+) -> None:
+    async with Worker([Recorder(max_wait_ms=0)], settings=quick(desk.url, concurrency=2)) as worker:
+        await _idle(worker)
+        ear.is_deaf = held
+        jobs = desk.submit("a")
+        await until(lambda: ear.kept if held else desk.are_final(jobs))
+        worker.quiet()
+        dry = asyncio.create_task(worker.wait_until_dry())
+        ear.tell()
+        await asyncio.wait_for(dry, 60)
+        assert desk.are_final(jobs)
+
+
+async def test_while_a_suspect_runs_the_worker_is_handed_nothing(desk: Desk) -> None:
+    async with Worker([Recorder(max_wait_ms=0)], settings=quick(desk.url, concurrency=2)) as worker:
+        await _idle(worker)
+        [agent] = worker._agents
+        async with agent._parts.isolation.alone():  # of another queue
+            await until(lambda: not desk.redis.exists(desk.keys.idle, desk.keys.offer(worker.id)))
+            jobs = desk.submit("a")
+            async with Worker([Recorder(max_wait_ms=0)], settings=quick(desk.url)):
+                await until(lambda: desk.are_final(jobs))
+
+
 async def test_who_leaves_when_all_is_done_leaves_nothing_that_it_was_handed(desk: Desk, ear: Ear) -> None:
     processor = Recorder(max_wait_ms=0)
     async with Worker([processor], settings=quick(desk.url, concurrency=2, heartbeat_limit_s=60)) as worker:

@@ -200,11 +200,61 @@ async def test_the_end_of_a_batch_offers_one_more_id_unless_two_stand_or_a_claim
     loop.claimer.heard(_message(first, "a"))
     offer = loop.claimer.next_offer()
     assert offer is not None
-    assert (offer[0], loop.ledger.offer.ids) == (first, (second, offer[1]))
+    assert (offer[0], loop.ledger.offer.ids) == ("1", (second, offer[1]))
     assert loop.claimer.next_offer() is None
     loop.claimer.heard(_message(second, "b"))
     loop.claimer.heard(_message(offer[1], "c"))
     assert loop.begun == [first, second, offer[1]]
+    await loop.leave()
+
+
+async def test_a_claim_that_overtakes_the_end_of_a_batch_offers_what_it_says_and_no_more(
+    redis: ScriptedRedis,
+) -> None:
+    loop = Loop(redis, slots=2, **NO_WAIT)
+    await _idle(loop)
+    first, second = redis.offers[0]
+    loop.claimer.heard(_message(first, "a"))
+    assert loop.claimer.next_offer() is not None
+    loop.bell.ring()  # while its settle is on its way: what this claim offers is what stands
+    await until(lambda: len(redis.claims) == 2)
+    await until(lambda: loop.claimer.is_idle)
+    assert redis.offers[1] == (second,)
+    loop.ledger.strike(first)
+    loop.claimer.heard(_message(second, "b"))
+    await until(lambda: len(redis.claims) == 3)
+    assert loop.begun == [first, second]
+    await loop.leave()
+
+
+async def test_a_wake_that_comes_when_the_last_slot_was_just_handed_a_batch_goes_to_another_worker(
+    redis: ScriptedRedis,
+) -> None:
+    loop = Loop(redis, slots=1, **NO_WAIT)
+    await _idle(loop)
+    loop.claimer.heard(_message(redis.offers[0][0], "a"))
+    loop.claimer.woken()  # the heartbeat read that we are idle before we heard
+    await until(lambda: redis.asides == 1)
+    assert len(redis.claims) == 1
+    await loop.leave()
+
+
+async def test_what_was_given_up_unheard_is_not_begun_by_a_late_message_nor_claimed_again(
+    redis: ScriptedRedis,
+) -> None:
+    loop = Loop(redis, slots=2, **NO_WAIT)
+    await _idle(loop)
+    first, second = redis.offers[0]
+    loop.ledger.miss(first)
+    loop.ledger.miss("another")
+    assert (loop.ledger.is_unseen(first), loop.ledger.is_unseen("another")) == (True, False)
+    loop.claimer.heard(_message(first, "a"))
+    loop.bell.ring()
+    await until(lambda: len(redis.claims) == 2)
+    assert (loop.begun, redis.claims[1]) == ([], second)
+    loop.claimer.heard(_message(second, "b"))
+    loop.ledger.miss(second)
+    assert not loop.ledger.is_unseen(second)
     await loop.leave()
 
 

@@ -41,14 +41,14 @@ async def test_batches_run_together_and_a_suspect_waits_for_them_and_they_for_it
 
 
 async def test_a_suspect_that_is_cancelled_while_it_waits_lets_the_others_go_on() -> None:
-    isolation, opened = Isolation(), []
-    isolation.on_open(lambda: opened.append(1))
+    isolation, told = Isolation(), list[bool]()
+    isolation.on_change(lambda: told.append(isolation.is_wanted))
     async with isolation.together():
         waiting = asyncio.create_task(_alone(isolation))
         await turns()
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-        assert (isolation.is_wanted, opened) == (False, [1])
+        assert (isolation.is_wanted, told) == (False, [True, False])
         async with isolation.together():
             pass
 

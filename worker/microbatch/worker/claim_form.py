@@ -74,7 +74,7 @@ class ClaimForm:
             max_wait_ms=wait_ms,
             max_batch_bytes=MAX_BATCH_BYTES,
             spare=offer.spare_id if is_spare else "",
-            offers=offer.is_made,
+            offers=offer.name,
             terms=terms.batch,
             hold=terms.hold and Hold(min(terms.hold.fill, size), terms.hold.hold_ms),
         )

@@ -100,6 +100,11 @@ class Claimer:
         self.form.may_offer = False
         self.bell.ring()
 
+    def woken(self) -> None:
+        """Look for work; Redis counts on us until we have looked, or stepped aside."""
+        self._is_listed = True
+        self.bell.ring()
+
     def heard(self, message: bytes) -> None:
         """Begin a batch that a submit claimed for this worker, unless it is known by now."""
         try:
@@ -108,26 +113,26 @@ class Claimer:
             log.warning("queue %s: looks by itself: %s", self._keys.queue, error)
             self.bell.ring()
             return
-        if not self._offer.withdraw(batch_id):
+        if batch_id not in self._offer.ids:
             return  # the claim under its id was answered first; or nobody here knows that id
         if batch_id == self._ledger.claiming:
             self._overtaken = claimed
         self._begin(batch_id, claimed)
         self._gives_way = True
-        if not self._offer.ids:
+        if not self._offer.listed:
             self.is_idle = self._is_listed = False
             if self._ledger.has_free_slot:
                 self.bell.ring()
 
     def next_offer(self) -> tuple[str, str] | None:
         """One more id for whom this worker is idle: the end of a batch makes up for the one that it used."""
-        if self.is_idle and self._offer.is_made and len(self._offer.ids) == 1 and self._ledger.has_free_slot:
+        if self.is_idle and len(self._offer.listed) == 1 and self._ledger.has_free_slot:
             return self._offer.extend()
         return None
 
     def landed(self) -> None:
         """A batch has ended: whoever is idle has one more slot to offer."""
-        if self.is_idle and self._offer.is_made and len(self._offer.ids) < min(2, self._ledger.free_slots):
+        if self.is_idle and self._offer.is_made and len(self._offer.listed) < min(2, self._ledger.free_slots):
             self.bell.ring()
 
     async def run(self) -> None:
@@ -150,7 +155,6 @@ class Claimer:
                 # worker that looks alive and takes nothing. The heartbeat hands the old batch back.
                 log.exception("queue %s: the claim loop broke", self._keys.queue)
                 self._ledger.abandon()
-                self._offer.use_up(self._offer.next_id)
                 await self._fail(error)
 
     async def _turn(self) -> None:
@@ -183,7 +187,7 @@ class Claimer:
             if self._offer.ids:  # from an earlier claim: look whether it was taken
                 self._offer.use_up(batch_id)
                 return
-        elif not self._offer.ids:  # all of it was taken before we heard that it stands
+        elif not self._offer.listed:  # all of it was taken before we heard that it stands
             return
         self._is_listed = True
         if isinstance(reply, Idle):
@@ -235,7 +239,9 @@ class Claimer:
     async def step_aside(self, *, leaving: bool) -> None:
         """Tell Redis that this worker takes no work; a failure is left to the heartbeat limit."""
         try:
-            await self._connection.run(step_aside(self._keys, self._worker_id, leaving=leaving))
+            held = await self._connection.run(step_aside(self._keys, self._worker_id, leaving=leaving))
+            if not held:  # so nothing was taken for us, and nothing will be until we claim
+                self._offer.withdraw_all()
         except MicrobatchError as error:
             log.warning("queue %s: stepping aside failed: %s", self._keys.queue, error)
 
@@ -252,14 +258,15 @@ class Claimer:
     async def _wait_for_slot(self) -> None:
         """Sleep until a slot is free; a wake that arrives meanwhile goes to another worker."""
         self.bell.silence()
-        if self._ledger.has_free_slot:
+        if self._ledger.has_free_slot or self._is_listed:
             return
         await self.bell.wait()
         if not self._ledger.has_free_slot and not self._leaving and not self.is_quiet:
+            self._is_listed = False
             await self.step_aside(leaving=False)
 
     async def _stand_aside(self) -> None:
-        if not self._aside:
+        if not self._aside or (self._offer.ids and not self.form.may_offer):
             self._aside = True
             await self.step_aside(leaving=False)
         self.bell.silence()

@@ -14,6 +14,7 @@ import logging
 import random
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from microbatch.common.connection.patience import is_out_of_reach
@@ -38,6 +39,7 @@ log = logging.getLogger("microbatch.worker")
 EARLY_S = (0.01, 0.06)
 THOROUGH_EVERY = 5  # rounds
 LEAST_INTERVAL_S = 0.05
+LATE_INTERVALS = 1.5
 
 
 class Heartbeat:
@@ -175,7 +177,7 @@ class Heartbeat:
                 agent.ledger.batch_ids(),
                 heartbeat_limit_ms=self._limit_ms,
                 stale_claim_ms=round(self._settings.command_timeout_s * 2000),
-                idle=agent.claimer.is_idle,
+                idle=agent.claimer.is_idle and not self._is_loop_late(),
                 thorough=self._rounds % THOROUGH_EVERY == 0 or agent.settings.queue in self._doubtful,
                 about="" if self._foreman is None else self._foreman.about(agent),
             )
@@ -197,7 +199,7 @@ class Heartbeat:
             self._post(agent.bell.ring)
         if look.schedules_wait:
             self._post(agent.ticker.look)
-        self._rescuer.hand_back_orphans(agent, look.orphans)
+        self._see_to(agent, look.orphans)
         if self._vitality.may_judge:
             for dead in look.dead:
                 try:
@@ -207,6 +209,17 @@ class Heartbeat:
                     if is_out_of_reach(error):
                         raise
                     log.error("queue %s: cannot take over from %s: %s", agent.settings.queue, dead, error)
+
+    def _is_loop_late(self) -> bool:
+        """Whether the loop has not answered the last beat's tick: what it is given now may wait for long."""
+        return self._vitality.silent_s(time.monotonic()) > LATE_INTERVALS * self._interval_s
+
+    def _see_to(self, agent: QueueAgent, orphans: Sequence[str]) -> None:
+        offered = set(agent.ledger.offer.ids)  # read before we ask what runs: an id is in one of the two
+        for batch_id in offered.intersection(orphans):  # the message may be there by now: the loop knows
+            self._post(partial(agent.ledger.miss, batch_id))
+        left = [each for each in orphans if each not in offered and not agent.ledger.holds(each)]
+        self._rescuer.hand_back_orphans(agent, left)
 
     def _obey(self, agent: QueueAgent, given: Sequence[Order]) -> None:
         if self._foreman is None:

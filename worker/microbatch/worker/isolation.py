@@ -28,16 +28,16 @@ class Isolation:
         self._turn = asyncio.Lock()
         self._changed = asyncio.Condition()
         self._company = _Company(self._enter, self._leave)
-        self._on_open: list[Callable[[], None]] = []
+        self._on_change: list[Callable[[], None]] = []
 
     @property
     def is_wanted(self) -> bool:
         """Whether a suspect runs alone, or waits to."""
         return self._wanting > 0
 
-    def on_open(self, callback: Callable[[], None]) -> None:
-        """Call this whenever the last suspect has run."""
-        self._on_open.append(callback)
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call this whenever the first suspect wants to be alone, and whenever the last one has run."""
+        self._on_change.append(callback)
 
     def together(self) -> AbstractAsyncContextManager[None]:
         """Run beside others."""
@@ -46,18 +46,21 @@ class Isolation:
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
         """Run when nothing else does."""
-        self._wanting += 1
+        self._want(1)
         try:
             async with self._turn:
                 async with self._changed:
                     await self._changed.wait_for(lambda: not self._together)
                 yield
         finally:
-            self._wanting -= 1
-            if not self._wanting:
-                for callback in self._on_open:
-                    callback()
+            self._want(-1)
             await self._tell()
+
+    def _want(self, more: int) -> None:
+        was_wanted, self._wanting = self.is_wanted, self._wanting + more
+        if was_wanted != self.is_wanted:
+            for callback in self._on_change:
+                callback()
 
     async def _enter(self) -> None:
         if self._wanting:

@@ -99,12 +99,21 @@ class Ledger:
     def abandon(self) -> None:
         """The claim that is on its way is asked for no more, although nobody knows what it took."""
         if self._claiming is not None:
-            self._unseen.append(self._claiming)
-            self.offer.withdraw(self._claiming)
+            self._give_up(self._claiming)
         self._claiming = None
 
+    def miss(self, batch_id: str) -> None:
+        """A submit claimed it for us long ago and we were not told: unless it has begun, it never will."""
+        if batch_id in self.offer.ids and batch_id != self._claiming:
+            self._give_up(batch_id)
+
+    def _give_up(self, batch_id: str) -> None:
+        self._unseen.append(batch_id)
+        self.offer.withdraw(batch_id)
+        self.offer.use_up(batch_id)
+
     def is_unseen(self, batch_id: str) -> bool:
-        """Whether the claim of a batch was abandoned, so that nothing of it ever ran; from any thread.
+        """Whether a batch was given up unheard, so that nothing of it ever ran; from any thread.
 
         Only the last ones are known: others count as seen.
         """

@@ -48,7 +48,7 @@ class QueueAgent:
         self.bell = Bell()
         self.pacing = pacing_for(parts.connection, self.keys, settings)
         self.ledger = Ledger(settings.concurrency, self.bell.ring, parts.isolation, self.pacing.most)
-        parts.isolation.on_open(self.bell.ring)
+        parts.isolation.on_change(self.bell.ring)  # who is idle beside a suspect steps aside
         self.claimer = Claimer(
             parts.connection, parts.worker_id, self.pacing, self.ledger, self.bell, self._begin
         )
@@ -114,6 +114,8 @@ class QueueAgent:
     async def is_dry(self) -> bool:
         """Whether nothing waits, nothing is in flight here, and no retry of ours is still to come."""
         if self._is_busy():
+            if self.ledger.offer.ids:  # perhaps taken for us, and perhaps not: ask
+                self.bell.ring()
             return False
         status = await self._parts.connection.run(
             queue_status(self.keys, heartbeat_limit_ms=round(self._parts.settings.heartbeat_limit_s * 1000))
@@ -181,7 +183,7 @@ class QueueAgent:
         elif message.startswith(CANCEL_MESSAGE):
             self._pilot.cancelled(message.removeprefix(CANCEL_MESSAGE).decode("ascii", "replace"))
         else:
-            self.bell.ring()
+            self.claimer.woken()
 
     def _begin(self, batch_id: str, claimed: Claimed) -> None:
         task = asyncio.create_task(self._process(batch_id, claimed), name=f"microbatch-batch-{batch_id}")

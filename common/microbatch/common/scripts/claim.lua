@@ -3,8 +3,8 @@
 -- Keys:    the queue's prefix
 -- Args:    worker, batch id, max_batch_size, max_wait_us, max_batch_bytes, spare, offers, terms, fill, hold_us
 --          spare: the id of its next batch where this worker has a further free slot; else ''
---          offers: '1' where submits may claim for it while it is idle, under batch and spare: only where no batch
---          waits or has a budget; else ''
+--          offers: a name where submits may claim for it while it is idle, under batch and spare: only where no batch
+--          waits or has a budget; else ''. No two claims of a worker give the same name
 --          terms: '' or words name=number: starvation_ms (30000 where absent); bytes and cost, the budgets of a batch
 --          fill, hold_us (absent: max_batch_size, no end): due when as many wait, at the end, or while others idle
 -- Returns: {'batch', reason, claimed_ms, lane, plain, others, lane, plain, others ...}
@@ -22,7 +22,7 @@
 -- @include idle
 local worker, batch = ARGV[1], ARGV[2]
 local max_size, max_wait_us, max_bytes = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local spare, offers, terms_said = ARGV[6], ARGV[7] == '1', ARGV[8] or ''
+local spare, offers, terms_said = ARGV[6], ARGV[7], ARGV[8] or ''
 local fill, hold_us = tonumber(ARGV[9] or max_size), ARGV[10] and tonumber(ARGV[10])
 local batches = Q .. 'batches:' .. worker
 local LOOK_US = 1000000
@@ -59,8 +59,8 @@ end
 -- From now on this worker can be woken, and where nothing is to wait it can be given batches under these ids.
 local function lie_down(ids)
   redis.call('ZADD', Q .. 'idle', int(now_ms), worker)
-  if offers then
-    redis.call('SET', Q .. 'offer:' .. worker, ARGV[3] .. ' ' .. batch .. ' ' .. ids, 'PX', OFFER_TTL_MS)
+  if offers ~= '' then
+    redis.call('SET', Q .. 'offer:' .. worker, ARGV[3] .. ' ' .. offers .. ' ' .. ids, 'PX', OFFER_TTL_MS)
   end
 end
 

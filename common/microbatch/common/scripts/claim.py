@@ -109,17 +109,18 @@ def claim(  # noqa: PLR0913 - what the script takes
     max_wait_ms: float,
     max_batch_bytes: int,
     spare: str = "",
-    offers: bool = False,
+    offers: str = "",
     terms: BatchTerms = DEFAULT_TERMS,
     hold: Hold | None = None,
 ) -> Call[ClaimReply]:
     """Take one batch for a free slot, or learn how long to wait.
 
-    `spare` is the id of the next batch where one more slot is free. With `offers`, submits may claim for the
-    worker while it is idle, under these ids: only for batches that neither wait nor have a budget.
+    `spare` is the id of the next batch where one more slot is free. Where `offers` is not empty, submits may
+    claim for the worker while it is idle, under these ids: only for batches that neither wait nor have a
+    budget. It names the offer; no other one of this worker may have that name.
     """
     wait_us = int(max_wait_ms * 1000)
-    args: list[Arg] = [worker, batch, max_batch_size, wait_us, max_batch_bytes, spare, "1" if offers else ""]
+    args: list[Arg] = [worker, batch, max_batch_size, wait_us, max_batch_bytes, spare, offers]
     said = terms.encoded()
     if said or hold is not None:
         args.append(said)

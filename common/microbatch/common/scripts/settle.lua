@@ -3,8 +3,8 @@
 -- Keys:    the queue's prefix
 -- Args:    worker, batch id, reason, batch_size, started_ms, ttl_ms, close (1 where no other call for this batch
 --          follows: until then the batch stays listed, so that a death between two calls strands nobody),
---          dead_max_length, waited_ms (how long the batch's oldest job had waited), next ('', or a claim's batch id and
---          a new id: it joins what this worker offers since that claim; where that stands no more it is woken), then groups of jobs that share these: lane, client, ending, count; in each per job:
+--          dead_max_length, waited_ms (how long the batch's oldest job had waited), next ('', or an offer's name and
+--          a new id: it joins what this worker offers under that name; where that stands no more it is woken), then groups of jobs that share these: lane, client, ending, count; in each per job:
 --          local id, entry id, value
 --          ending: 'state attempt' or 'state attempt number', where state is succeeded, failed or expired and the
 --          number is the time to live of these jobs instead of the default; or state is retry and the number says
@@ -163,10 +163,10 @@ if is_closed then
   redis.pcall('XADD', Q .. 'recent', 'MAXLEN', '~', RECENT_LENGTH, '*', 'batch', facts)  -- what it held is no reason to fail
 end
 if next_said ~= '' then
-  local offer, since, next_id = Q .. 'offer:' .. worker, next_said:match('^(%S+) (%S+)$')
+  local offer, name, next_id = Q .. 'offer:' .. worker, next_said:match('^(%S+) (%S+)$')
   local stands = redis.pcall('GET', offer)
-  -- Not twice by a call that is repeated, and not to the offer of a later claim, which may name that id too.
-  if is_closed and type(stands) == 'string' and stands:match('^%d+ (%S+)') == since then
+  -- Not twice by a call that is repeated, and not to the offer of a later claim, which may hold that id too.
+  if is_closed and type(stands) == 'string' and stands:match('^%d+ (%S+)') == name then
     redis.call('SET', offer, stands .. ' ' .. next_id, 'KEEPTTL')
   else
     redis.pcall('PUBLISH', Q .. 'wake:' .. worker, '1')

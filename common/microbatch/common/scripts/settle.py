@@ -88,8 +88,8 @@ def settle(  # noqa: PLR0913 - what the script takes
 ) -> Call[list[SettleCode] | None]:
     """Write outcomes of a batch and acknowledge its entries; None: every one was written.
 
-    `close=False` keeps the batch listed, because another call for it follows. `offer` is a claim and
-    an id, which joins what that claim offers.
+    `close=False` keeps the batch listed, because another call for it follows. `offer` is the
+    name of an offer, and an id that joins it.
     """
     args: list[Arg] = [
         facts.worker,

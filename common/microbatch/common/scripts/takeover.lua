@@ -30,6 +30,7 @@ if beat_ms and tonumber(beat_ms) > now_ms - limit_ms then return {-1, 0, 0} end
 local batches = Q .. 'batches:' .. dead
 local moved, failed, left, done = 0, 0, 0, 0
 redis.call('ZREM', Q .. 'idle', dead)
+redis.call('DEL', Q .. 'offer:' .. dead)
 
 local listed = redis.call('HGETALL', batches)
 for i = 1, #listed, 2 do

@@ -1,6 +1,6 @@
 -- hand: give what was just submitted to a worker that sleeps, as its own claim would. Needs base and wake.
--- `offer:{worker}` is what the last claim of an idle worker said of its next ones: "max_batch_size claim batch-id ...", an
--- id for each free slot; `claim` is that claim's own batch id. Its worker's every claim and step aside delete it.
+-- `offer:{worker}` is what the last claim of an idle worker said of its next ones: "max_batch_size name batch-id ...", an
+-- id for each free slot; no other offer of that worker has its name. Its worker's every claim and step aside delete it.
 -- The batch is claimed here under the worker's own id. The message with its jobs is a hint as every wake is: where it
 -- is lost, the worker's next claim says that id and is answered with the batch.
 local HANDED_JOBS = 16
@@ -29,7 +29,7 @@ local function hand(worker, looked_ms)
   if looked_ms < now_ms - LOOK_LIMIT_MS then return false end
   local offer, batches, channel = Q .. 'offer:' .. worker, Q .. 'batches:' .. worker, Q .. 'wake:' .. worker
   local said = redis.pcall('GET', offer)
-  local size, claim, batch, others = (type(said) == 'string' and said or ''):match('^(%d+) (%S+) (%S+) ?(.*)$')
+  local size, name, batch, others = (type(said) == 'string' and said or ''):match('^(%d+) (%S+) (%S+) ?(.*)$')
   if not size or redis.pcall('HGET', batches, batch) then return false end
   local listening = redis.pcall('PUBSUB', 'NUMSUB', channel)
   if listening.err or listening[2] == 0 then return false end
@@ -41,11 +41,12 @@ local function hand(worker, looked_ms)
   for i, entry in ipairs(entries) do tokens[i] = 'main:' .. entry[1] end
   local reason = #tokens == tonumber(size) and 'size' or 'wait'
   call('HSET', batches, batch, int(now_ms) .. ' ' .. reason .. ' ' .. table.concat(tokens, ' '))
+  redis.pcall('ZADD', Q .. 'workers', 'NX', int(now_ms), worker)  -- whoever holds jobs can be found dead
   if others == '' then
     call('ZREM', Q .. 'idle', worker)
     call('DEL', offer)
   else
-    call('SET', offer, size .. ' ' .. claim .. ' ' .. others, 'KEEPTTL')
+    call('SET', offer, size .. ' ' .. name .. ' ' .. others, 'KEEPTTL')
   end
   call('PUBLISH', channel, handed_message(batch, reason, entries))
   if #entries == most then wake(false) end  -- what is left needs a worker too
