@@ -298,3 +298,30 @@ async def test_submits_that_meet_are_handed_to_workers_each_once(real_bench: Ben
         batches = {**await _handed(one), **await _handed(two)}
     assert sorted(name for names in batches.values() for name in names) == ["j0", "j1", "j2", "j3"]
     assert set(batches) == {"w1-next", "w1-spare", "w2-next", "w2-spare"}
+
+
+@pytest.mark.parametrize("lane", ["front", "solo"])
+async def test_a_queue_in_which_jobs_were_handed_back_once_hands_over_again(bench: Bench, lane: str) -> None:
+    await bench.submit("first")
+    await bench.take("b0")
+    await bench.release("b0", lane=lane)
+    await bench.settle("b1", await bench.take("b1"))
+    async with _idle(bench) as bell:
+        await bench.submit("a")
+        assert await _handed(bell) == {"w1-next": ["a"]}
+
+
+@pytest.mark.parametrize("lane", ["front", "solo"])
+async def test_while_jobs_that_were_handed_back_wait_or_run_nothing_is_handed_over(
+    bench: Bench, lane: str
+) -> None:
+    await bench.submit("first")
+    await bench.take("b0")
+    async with _idle(bench) as bell:
+        await bench.release("b0", lane=lane)
+        await bell.all()
+        await bench.raw.delete(bench.keys.watcher)
+        assert await bench.take("b1", "w2")
+        assert await bench.claim("w1-next", offers="again") == Idle()
+        await bench.submit("a")
+        assert await bell.all() == RUNG

@@ -127,6 +127,7 @@ redis.call('DEL', Q .. 'offer:' .. worker)
 -- One look at what is rare; each command costs a cold server more than all the Lua here.
 local signs = redis.call('EXISTS', lane_key('solo'), lane_key('front'), Q .. 'tombstones', Q .. 'scheduled', Q .. 'lanes',
   Q .. 'limits', Q .. 'listeners', Q .. 'gate')
+if signs > 0 then signs = signs - spent_lanes() end
 if signs > 0 then
   if more().is_gated('paused') then return more().stand_by() end
   heard = more().is_listened()

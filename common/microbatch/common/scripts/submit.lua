@@ -172,8 +172,9 @@ end
 
 local length, is_closed, is_heard = call('XLEN', main), false, false
 -- What is rare, so all of it is looked for at once.
-if call('EXISTS', lane_key('front'), lane_key('solo'), Q .. 'tombstones', Q .. 'scheduled', Q .. 'lanes',
-  Q .. 'listeners', Q .. 'gate', Q .. 'limits') > 0 then
+local signs = call('EXISTS', lane_key('front'), lane_key('solo'), Q .. 'tombstones', Q .. 'scheduled', Q .. 'lanes',
+  Q .. 'listeners', Q .. 'gate', Q .. 'limits')
+if signs > 0 and signs > spent_lanes() then
   length = length + more().waiting_elsewhere()
   is_closed = more().is_gated('draining')
   is_heard = more().is_listened()

@@ -24,6 +24,15 @@ local function tombstone_count()
   return type(count) == 'number' and count or 0
 end
 
+-- How many of the lanes `front` and `solo` are there and hold nothing: once used they stay, and are nothing rare then.
+local function spent_lanes()
+  local spent = 0
+  for _, lane in ipairs({'front', 'solo'}) do
+    if redis.pcall('XLEN', lane_key(lane)) == 0 then spent = spent + redis.call('EXISTS', lane_key(lane)) end
+  end
+  return spent
+end
+
 -- What no worker holds yet, over all lanes; tombstoned entries are not work.
 local function waiting_jobs()
   local waiting = backlog('main')
