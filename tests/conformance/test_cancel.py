@@ -261,3 +261,14 @@ async def test_a_full_server_still_cancels(real_bench: Bench) -> None:
     finally:
         await bench.raw.config_set("maxmemory", 0)
     assert await bench.lengths() == {}
+
+
+async def test_a_cancelled_suspect_keeps_no_full_batch_waiting(bench: Bench) -> None:
+    await bench.submit(*"abcd")
+    await bench.take("b1", size=1)
+    await bench.die("w1")
+    await bench.takeover("w1")
+    await bench.cancel("a")
+    claimed = await bench.claim("b2", "w2", size=3, wait_ms=LONG_MS)
+    assert isinstance(claimed, Claimed)
+    assert [entry.local for entry in claimed.entries] == ["b", "c", "d"]

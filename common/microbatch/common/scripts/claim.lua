@@ -144,6 +144,8 @@ if terms_said ~= '' then more() end
 local done = rare and more().take_what_goes_first()
 if done then return done end
 
+if cleared > 0 then tombstones = tombstone_count() end  -- those in other lanes are none of the main lane's
+
 -- 3. New jobs: due when enough of them wait, or when the oldest has waited long enough. Where nothing has to
 -- wait, whatever is there is due, and the read alone tells.
 if max_wait_us == 0 and tombstones == 0 and not sided then
