@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 NOTHING = Look(work_waits=False, orphans=[], dead=[])
+IDLE_AT = 3  # among the arguments of a heartbeat
 
 
 class ScriptedRedis:
@@ -60,6 +61,8 @@ def an_agent(queue: str, *batches: str, begun: tuple[str, ...] = (), unseen: tup
             batch_ids=lambda: list(batches),
             ids_to_release=lambda: list(batches),
             is_unseen=unseen.__contains__,
+            offer=SimpleNamespace(ids=()),
+            holds=lambda _batch_id: False,
         ),
         claimer=SimpleNamespace(is_idle=True, form=SimpleNamespace(heed=lambda _limits: None)),
         runner=SimpleNamespace(due_s=list, blocks_loop=True),
@@ -242,3 +245,42 @@ async def test_when_the_loop_is_closed_the_thread_ends() -> None:
 
     heartbeat._thread.join(5)
     assert not heartbeat._thread.is_alive()
+
+
+async def test_a_worker_whose_loop_is_held_up_is_idle_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    redis, agent = ScriptedRedis(), an_agent("a")
+    unlisted = threading.Event()
+
+    def look(_prefix: str) -> Look:
+        if redis.calls[-1][2][IDLE_AT] == 0:
+            unlisted.set()
+        return NOTHING
+
+    redis.look = look
+    heartbeat = a_heartbeat(redis, agent, interval_s=0.1)
+    monkeypatch.setattr(heartbeat._vitality, "_loop_stall_limit_s", 60.0)
+    heartbeat.start()
+    await until(lambda: any(args[IDLE_AT] == 1 for name, _, args in list(redis.calls) if name == "heartbeat"))
+    assert unlisted.wait(30)  # the loop stands still meanwhile
+    await heartbeat.stop()
+
+
+async def test_an_orphan_that_was_offered_is_given_up_on_the_loop_before_it_is_handed_back() -> None:
+    redis, agent, missed = ScriptedRedis(), an_agent("a"), list[str]()
+
+    def miss(batch_id: str) -> None:
+        missed.append(batch_id)
+        agent.ledger.offer.ids = ()
+        assert not any(name == "release" for name, _, _ in redis.calls)
+
+    agent.ledger.offer.ids = ("b1",)
+    agent.ledger.miss = miss
+    redis.look = lambda _prefix: Look(work_waits=False, orphans=["b1"], dead=[])
+    redis.release = lambda _batch: Released(0, 0)
+    heartbeat = a_heartbeat(redis, agent)
+    heartbeat.start()
+    await until(lambda: any(name == "release" for name, _, _ in list(redis.calls)))
+    await heartbeat.stop()
+    assert missed[:1] == ["b1"]
