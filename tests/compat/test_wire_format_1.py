@@ -58,7 +58,7 @@ async def test_a_job_that_a_version_1_producer_wrote_is_processed_and_its_record
         final = server.hgetall(f"{KEYS}job:{LOCAL}")
     assert set(final) == {
         *(b"v", b"state", b"entry", b"digest", b"enqueued_ms"),
-        *(b"result", b"finished_ms", b"attempt", b"batch"),
+        *(b"result", b"finished_ms", b"attempt", b"batch", b"ran"),
     }
     assert final[b"result"] == b"\x0e"
     assert final[b"entry"] == b""

@@ -56,7 +56,8 @@ async def test_a_server_that_does_not_come_is_connection_failed_after_the_connec
     with pytest.raises(ConnectionFailed, match="nonexistent"):
         await worker.start()
 
-    assert 0.4 < time.monotonic() - began_s < 5  # which is what `quick` says
+    # It gives up where the pause before another attempt would end after the time-out.
+    assert 0.1 < time.monotonic() - began_s < 30
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
