@@ -150,7 +150,7 @@ def until(seen: Callable[[], object], what: str = "what was awaited") -> None:
     ends_s = time.monotonic() + LIMIT_S
     while not seen():
         assert time.monotonic() < ends_s, f"{what} did not come to pass"
-        time.sleep(0.01)
+        time.sleep(0.01)  # what other processes do is nobody's event
 
 
 def ran(*words: object, redis_url: str, here: Path, text: str = "", **variables: str) -> Command:

@@ -136,7 +136,7 @@ async def test_one_worker_serves_several_queues_each_with_its_own_limits(desk: D
                 assert worker.queues == ["small", "large", "plain"]
                 jobs = {at: at.submit(*range(20)) for at in (at_small, at_large, at_plain)}
                 for at, locals_ in jobs.items():
-                    await until(lambda at=at, locals_=locals_: at.are_final(locals_))  # type: ignore[misc]
+                    await until(lambda at=at, locals_=locals_: at.are_final(locals_))  # type: ignore[misc] # a default
 
             assert [at_plain.result(local) for local in jobs[at_plain]] == list(range(1, 21))
         assert [at_large.result(local) for local in jobs[at_large]] == list(range(20))
@@ -223,7 +223,7 @@ async def calls_for_jobs(url: str, workers: int, jobs: int) -> float:
             desk.reset_statistics()
             for number in range(jobs):
                 done = desk.submit(number)
-                await until(lambda done=done: desk.are_final(done))  # type: ignore[misc]
+                await until(lambda done=done: desk.are_final(done))  # type: ignore[misc] # a default
             stats = desk.redis.info("commandstats")
             beats = desk.redis.info("commandstats").get("cmdstat_zremrangebyscore", {}).get("calls", 0)
             return float((stats["cmdstat_evalsha"]["calls"] - beats) / jobs)

@@ -165,7 +165,7 @@ async def test_an_entry_of_a_later_version_delays_nobody_while_no_newer_worker_c
         times_s = []
         for number in range(20):
             jobs = desk.submit(number)
-            times_s.append(await until(lambda jobs=jobs: desk.are_final(jobs)))  # type: ignore[misc]
+            times_s.append(await until(lambda jobs=jobs: desk.are_final(jobs)))  # type: ignore[misc] # a default
 
     assert sorted(times_s)[10] < 0.6  # most of them: the machine may hold up any
     assert desk.redis.xlen(desk.keys.lane("front")) == 1
